@@ -1,0 +1,28 @@
+"""Checks of constructor arguments, shared by every piece."""
+
+import math
+import numbers
+from typing import Any
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Return `value` as an `int`, or raise a `ValueError` that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    return int(value)
+
+
+def non_negative_float(name: str, value: Any) -> float:
+    """Return `value` as a `float`, or raise a `ValueError` that names the argument."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value < 0:
+        raise ValueError(f"`{name}` must be a finite number, 0 or more. Received: {name}={value!r}")
+    return float(value)
+
+
+def one_of(name: str, value: Any, allowed: tuple[str | None, ...]) -> Any:
+    """Return `value` if it is allowed, or raise a `ValueError` that lists what is."""
+    if not (value is None or isinstance(value, str)) or value not in allowed:
+        choices = ", ".join(repr(choice) for choice in allowed)
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
+    return value
