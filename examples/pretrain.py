@@ -1,0 +1,232 @@
+"""Pretrain albert-tiny on any text by masked language modelling.
+
+    python examples/pretrain.py TEXT_FILE --output FOLDER
+
+TEXT_FILE holds one document a line. The folder receives `vocab.txt`, `encoder.json` (what to
+build), `encoder.weights.h5` (half precision) and `log.csv`. The same command resumes a run that
+was stopped; with another `--steps` the learning rate follows the new schedule from there on.
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import keras
+import keras_hub
+import numpy as np
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from support.albert_tiny import albert_tiny
+from support.tokenizer import load_tokenizer, train_tokenizer
+
+MASKED_SHARE = 0.15
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("text", type=Path, help="UTF-8 text, one document a line")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the encoder")
+    parser.add_argument("--vocabulary", type=Path, help="a vocab.txt; learned from TEXT if absent")
+    parser.add_argument("--vocabulary-size", type=int, default=8192)
+    parser.add_argument("--variant", choices=("google", "brightmart"), default="google")
+    parser.add_argument("--max-length", type=int, default=64, help="tokens a sequence")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=3600)
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak")
+    parser.add_argument("--warmup", type=int, default=450, help="steps to the peak")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after; resumable")
+    parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
+    parser.add_argument(
+        "--dtype-policy",
+        default="float32",
+        help="mixed_bfloat16 is faster on CPUs with AVX512-BF16 or AMX",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up, a plateau, and a linear decay to 0 over the last 40 % of the steps."""
+
+    def __init__(self, peak, warmup, steps):
+        self.peak, self.warmup, self.steps = peak, warmup, steps
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        rise = (step + 1) / self.warmup
+        fall = (self.steps - step) / (0.4 * self.steps)
+        return self.peak * keras.ops.clip(keras.ops.minimum(rise, fall), 0.0, 1.0)
+
+    def get_config(self):
+        return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}
+
+
+class MaskedText:
+    """Batches for masked language modelling; batch `step` is the same in every run.
+
+    Each pass over the documents shuffles them, joins them with [SEP] and cuts the stream into
+    sequences of `length` tokens, so no computation is spent on padding.
+    """
+
+    def __init__(self, documents, tokenizer, length, batch_size, seed):
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        encodings = tokenizer.encode_batch(documents, add_special_tokens=False)
+        self.pad, self.cls, self.sep, self.mask = map(
+            tokenizer.token_to_id, ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
+        )
+        self.documents = [np.array([*e.ids, self.sep], "int32") for e in encodings]
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.vocabulary_size = tokenizer.get_vocab_size()
+        self.specials = np.array([self.pad, self.cls, self.sep, self.mask])
+        tokens = sum(len(d) for d in self.documents)
+        self.batches_per_pass = tokens // (length - 1) // batch_size
+        if not self.batches_per_pass:
+            raise ValueError(f"{tokens:,} tokens do not fill one batch; lower `--batch-size`.")
+        self.current_pass = None
+
+    def sequences(self, number):
+        """All sequences of pass `number`, (N, length)."""
+        if number != self.current_pass:
+            order = np.random.default_rng([self.seed, number]).permutation(len(self.documents))
+            stream = np.concatenate([self.documents[i] for i in order])
+            rows = self.batches_per_pass * self.batch_size
+            body = stream[: rows * (self.length - 1)].reshape(rows, self.length - 1)
+            self._sequences = np.insert(body, 0, self.cls, axis=1)
+            self.current_pass = number
+        return self._sequences
+
+    def batch(self, step):
+        """The inputs, the masked tokens (B, P) and their weights at a step."""
+        number, index = divmod(step, self.batches_per_pass)
+        rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        tokens = self.sequences(number)[rows].copy()
+        rng = np.random.default_rng([self.seed, number, index])
+
+        eligible = ~np.isin(tokens, self.specials)
+        count = math.ceil(MASKED_SHARE * self.length)
+        order = np.argsort(np.where(eligible, rng.random(tokens.shape), 2.0), axis=1)
+        positions = np.sort(order[:, :count], axis=1)
+        targets = np.take_along_axis(tokens, positions, axis=1)
+        weights = np.take_along_axis(eligible, positions, axis=1).astype("float32")
+
+        # of the chosen tokens 80 % are masked, 10 % replaced, 10 % kept
+        lot = rng.random(positions.shape)
+        strangers = rng.integers(len(self.specials), self.vocabulary_size, positions.shape)
+        shown = np.where(lot < 0.8, self.mask, np.where(lot < 0.9, strangers, targets))
+        shown = np.where(weights > 0, shown, targets)
+        np.put_along_axis(tokens, positions, shown.astype("int32"), axis=1)
+        inputs = {
+            "token_ids": tokens,
+            "segment_ids": np.zeros_like(tokens),
+            "padding_mask": np.ones_like(tokens),
+            "mask_positions": positions.astype("int32"),
+        }
+        return inputs, targets, weights
+
+
+def build(arguments, vocabulary_size):
+    """The encoder, and the model that predicts masked tokens with it."""
+    encoder = albert_tiny(vocabulary_size, arguments.variant, max_length=arguments.max_length)
+    positions = keras.Input((None,), dtype="int32", name="mask_positions")
+    logits = keras_hub.layers.MaskedLMHead(
+        token_embedding=encoder.get_layer("token_embedding"),
+        intermediate_activation="gelu",
+        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        name="masked_lm_head",
+    )(encoder.output, mask_positions=positions)
+    model = keras.Model({**encoder.input, "mask_positions": positions}, logits)
+    model.compile(
+        keras.optimizers.AdamW(
+            Trapezoid(arguments.learning_rate, arguments.warmup, arguments.steps),
+            weight_decay=0.01,
+            global_clipnorm=1.0,
+        ),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=["accuracy"],
+    )
+    model.optimizer.build(model.trainable_variables)
+    return encoder, model
+
+
+def save(model, path):
+    """Write weights and optimizer state so that a kill leaves the old file or the new one."""
+    partial = path.with_name("partial.weights.h5")
+    model.save_weights(partial)
+    os.replace(partial, path)
+
+
+def save_half_precision(encoder, arguments, vocabulary_size, folder):
+    config = {
+        "variant": arguments.variant,
+        "vocabulary_size": vocabulary_size,
+        "max_length": arguments.max_length,
+    }
+    half = albert_tiny(**config, dtype="float16")
+    half.set_weights(encoder.get_weights())
+    save(half, folder / "encoder.weights.h5")
+    (folder / "encoder.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def main():
+    arguments = parse_arguments()
+    keras.utils.set_random_seed(arguments.seed)
+    keras.config.set_dtype_policy(arguments.dtype_policy)
+    folder = arguments.output
+    folder.mkdir(parents=True, exist_ok=True)
+
+    documents = arguments.text.read_text(encoding="utf-8").splitlines()
+    vocabulary = arguments.vocabulary or folder / "vocab.txt"
+    if not vocabulary.exists():
+        train_tokenizer(documents, arguments.vocabulary_size).save_model(str(folder))
+    tokenizer = load_tokenizer(vocabulary)
+    if vocabulary.parent != folder:
+        tokenizer.save_model(str(folder))
+    text = MaskedText(
+        documents, tokenizer, arguments.max_length, arguments.batch_size, arguments.seed
+    )
+    encoder, model = build(arguments, tokenizer.get_vocab_size())
+
+    checkpoint = folder / "checkpoint.weights.h5"
+    if checkpoint.exists():
+        model.load_weights(checkpoint)
+    start = int(model.optimizer.iterations)
+    print(
+        f"{len(documents):,} documents, {text.batches_per_pass:,} batches a pass, "
+        f"{model.count_params():,} parameters, from step {start:,}"
+    )
+
+    began = time.monotonic()
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        Progress(*columns, TextColumn("loss {task.fields[loss]:.3f}")) as progress,
+        open(folder / "log.csv", "a", newline="") as log_file,
+    ):
+        log = csv.writer(log_file)
+        if not log_file.tell():
+            log.writerow(["step", "loss", "accuracy", "seconds"])
+        task = progress.add_task("steps", total=arguments.steps, completed=start, loss=math.nan)
+        for step in range(start, arguments.steps):
+            inputs, targets, weights = text.batch(step)
+            loss, accuracy = model.train_on_batch(inputs, targets, sample_weight=weights)
+            progress.update(task, advance=1, loss=float(loss))
+            finished = (
+                step + 1 == arguments.steps or (time.monotonic() - began) / 60 > arguments.minutes
+            )
+            if (step + 1) % arguments.save_every == 0 or finished:
+                seconds = time.monotonic() - began
+                log.writerow([step + 1, f"{loss:.4f}", f"{accuracy:.4f}", f"{seconds:.0f}"])
+                log_file.flush()
+                model.reset_metrics()
+                save(model, checkpoint)
+                if finished:
+                    break
+    save_half_precision(encoder, arguments, tokenizer.get_vocab_size(), folder)
+    print(f"Wrote {folder}")
+
+
+if __name__ == "__main__":
+    main()
