@@ -15,12 +15,13 @@ import os
 import time
 from pathlib import Path
 
+from support.albert_tiny import albert_tiny
+from support.tokenizer import load_tokenizer, train_tokenizer
+
 import keras
 import keras_hub
 import numpy as np
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from support.albert_tiny import albert_tiny
-from support.tokenizer import load_tokenizer, train_tokenizer
 
 MASKED_SHARE = 0.15
 

@@ -10,11 +10,12 @@ import argparse
 import re
 import warnings
 
+from support.data import load_corpus
+
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.multiclass import OneVsRestClassifier
-from support.data import load_corpus
 from threadpoolctl import threadpool_limits
 
 CHINESE = "\u3400-\u9fff"

@@ -1,0 +1,5 @@
+"""What the examples share."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -5,9 +5,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from support.table import DataError, find_column, read_table
+
+import numpy as np
 
 BUNDLED = Path(__file__).resolve().parents[1] / "data"
 TEXT_NAMES = ("content", "text", "texts", "sentence", "文本", "内容", "正文", "句子")

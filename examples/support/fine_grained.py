@@ -3,10 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from support.data import TEXT_NAMES, default_files, draw, load_corpus, with_text, without_repeats
 from support.table import DataError, find_column, read_table
+
+import numpy as np
 
 FACETS = ("role", "implemented-in", "interface", "uitoolkit", "use", "works-with")
 MOST_LEVELS = 100

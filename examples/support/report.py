@@ -1,0 +1,99 @@
+"""The table in words: parameter counts, terminal table, Markdown."""
+
+import statistics
+from itertools import product
+
+from support.task import Task
+from support.training import parameters
+
+from rich.console import Console
+from rich.table import Table
+
+MEASURES = {"precision": "P", "recall": "R", "f1-score": "F1"}
+AVERAGES = ("micro", "macro", "weighted", "samples")
+
+
+def print_summary(settings, data, rows):
+    """Print one line per experiment: its loss, and the parameters of its parts."""
+    table = Table("row", "loss", "encoder", "head", "total", title="Parameters")
+    for row in rows.values():
+        if reason := data.cannot(row):
+            table.add_row(row.TITLE, f"skipped: {reason}")
+            continue
+        task = Task(settings, *data.of(row))
+        counts = parameters(row.build(task), task)
+        heads = "\n".join(f"{name} {count:,}" for name, count in counts["heads"].items())
+        table.add_row(row.TITLE, row.LOSS, f"{counts['encoder']:,}", heads, f"{counts['total']:,}")
+        table.add_section()
+    Console(width=max(Console().width, 110)).print(table)
+
+
+def summarise(runs):
+    """A row's mean over seeds and, from two seeds on, the standard deviation."""
+
+    def over_seeds(pick, form="{:.3f}"):
+        values = [pick(run) for run in runs]
+        if None in values:
+            return "–"
+        mean = form.format(statistics.mean(values))
+        return f"{mean} ± {form.format(statistics.stdev(values))}" if len(values) > 1 else mean
+
+    first = runs[0]
+    cells = {"row": first["title"]}
+    for average, (measure, name) in product(AVERAGES, MEASURES.items()):
+        cells[f"{average} {name}"] = over_seeds(lambda r, a=average, m=measure: r["averages"][a][m])
+    cells["support"] = f"{first['averages']['micro']['support']:,.0f}"
+    cells["subset accuracy"] = over_seeds(lambda r: r["subset_accuracy"])
+    cells["hamming loss"] = over_seeds(lambda r: r["hamming_loss"], "{:.4f}")
+    cells["s/epoch"] = over_seeds(lambda r: r.get("seconds_per_epoch"), "{:.0f}")
+    cells["step time"] = over_seeds(lambda r: r.get("step_ratio"), "{:.2f}")
+    return cells
+
+
+SHORT = ("row", *(f"{a} F1" for a in AVERAGES), "subset accuracy", "s/epoch", "step time")
+
+
+def print_table(results):
+    rows = [summarise(runs) for runs in results.by_row().values()]
+    table = Table(*SHORT, title="Test scores (step time: times that of the sigmoid row)")
+    for cells in rows:
+        table.add_row(*(cells[name] for name in SHORT))
+    Console(width=max(Console().width, 110)).print(table)
+
+
+def to_markdown(results):
+    """results.md: every average, the labels of each row, and the settings."""
+    rows = [summarise(runs) for runs in results.by_row().values()]
+    lines = ["# Results", "", *markdown_table(list(rows[0]), [list(r.values()) for r in rows]), ""]
+    lines += [
+        "Precision (P), recall (R) and F1 on the test rows; mean ± standard deviation where there "
+        "are several seeds. Step time: times that of the sigmoid row, the median of steps taken in "
+        "turn. The fine-grained row predicts a level for each aspect; its scores count every level "
+        "above none as a label, so they stand for another task than the rows above.",
+        "",
+        "## Settings",
+        "",
+        *(f"- {name}: {value}" for name, value in vars(results.settings).items()),
+        f"- seeds: {', '.join(map(str, sorted({run['seed'] for run in results.runs})))}",
+    ]
+    for runs in results.by_row().values():
+        labels = [
+            [label, *(f"{values[m]:.3f}" for m in MEASURES), f"{values['support']:.0f}"]
+            for label, values in runs[0]["labels"].items()
+        ]
+        header = ["label", *MEASURES.values(), "support"]
+        lines += ["", f"## {runs[0]['title']}, seed {runs[0]['seed']}", ""]
+        if counts := runs[0].get("parameters"):
+            parts = {"encoder": counts["encoder"], **counts["heads"], "total": counts["total"]}
+            lines += ["Parameters: " + ", ".join(f"{k} {v:,}" for k, v in parts.items()), ""]
+        lines += ["<details><summary>Every label</summary>", "", *markdown_table(header, labels)]
+        lines += ["", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_table(header, rows):
+    return [
+        f"| {' | '.join(header)} |",
+        f"| {' | '.join('---' for _ in header)} |",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]

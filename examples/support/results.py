@@ -1,0 +1,81 @@
+"""Finished rows on disk: kept, checked, never overwritten by a run with other settings."""
+
+import json
+import os
+from dataclasses import asdict
+
+
+class Results:
+    """The output folder of a table.
+
+    Every finished run of a row is a file of its own in `rows/`, written in one move, so a run that
+    is killed loses the row it was working on and nothing else.
+    """
+
+    def __init__(self, folder, settings):
+        self.folder, self.settings = folder, settings
+        self.runs, self.notes = [], []
+        (folder / "rows").mkdir(parents=True, exist_ok=True)
+        path = folder / "settings.json"
+        if path.exists() and (other := read(path)):
+            self.refuse_other_settings(settings.differences(other))
+        write(path, json.dumps(asdict(settings), indent=2, ensure_ascii=False))
+
+    def refuse_other_settings(self, differences):
+        if differences:
+            changes = "; ".join(f"{k}: {a!r} there, {b!r} now" for k, (a, b) in differences.items())
+            raise SystemExit(
+                f"{self.folder} holds results of other settings ({changes}). "
+                "Choose another --output, or leave it out to get a folder for these settings."
+            )
+
+    def path(self, name, seed):
+        return self.folder / "rows" / f"{name}-seed{seed}.json"
+
+    def finished(self, name, seed):
+        """Return a finished run, or None."""
+        path = self.path(name, seed)
+        if not path.exists():
+            return None
+        run = read(path)
+        if run is None:
+            self.notes.append(f"{path.name} was cut off; the row runs again.")
+        return run
+
+    def keep(self, name, seed, make):
+        """Take a run from disk, or make it and write it to disk."""
+        run = self.finished(name, seed)
+        if run is None:
+            run = {"row": name, "seed": seed, **make()}
+            write(self.path(name, seed), json.dumps(run, indent=1, ensure_ascii=False))
+        self.runs.append(run)
+        return run
+
+    def by_row(self):
+        """Runs grouped by row, in the order in which they came."""
+        groups = {}
+        for run in self.runs:
+            groups.setdefault(run["row"], []).append(run)
+        return groups
+
+    def write(self, to_markdown, draw_charts):
+        """Write results.json, results.md and the charts from all runs so far."""
+        content = {"settings": asdict(self.settings), "runs": self.runs}
+        write(self.folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False))
+        write(self.folder / "results.md", to_markdown(self))
+        draw_charts(self)
+
+
+def read(path):
+    """Return the content of a JSON file, or None where the file was cut off."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+
+
+def write(path, text):
+    """Write a file in one move: a reader sees the old content or the new."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

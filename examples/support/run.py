@@ -1,0 +1,47 @@
+"""Run rows of the table: what `full_table.py` and every single script call."""
+
+import importlib
+import sys
+from functools import partial
+
+from support.settings import parse_arguments
+
+
+def run(*row_names):
+    """Train and score the rows for every seed, keeping what is finished."""
+    settings, arguments = parse_arguments(sys.modules["__main__"].__doc__, list(row_names))
+
+    # after the command line is read, so that --help and a wrong option answer at once
+    from support.charts import draw_charts
+    from support.progress import Live
+    from support.report import print_summary, print_table, to_markdown
+    from support.results import Results
+    from support.table import DataError
+    from support.training import Data, run_row, run_tfidf
+
+    rows = {name: importlib.import_module(name) for name in arguments.rows}
+    try:
+        data = Data(settings, rows.values())
+    except DataError as error:
+        raise SystemExit(str(error)) from None
+    if arguments.summary:
+        print_summary(settings, data, rows)
+        return
+
+    results = Results(arguments.output, settings)
+    todo = [
+        (name, seed) for seed in arguments.seeds for name in rows if not data.cannot(rows[name])
+    ]
+    with Live(results, todo) as live:
+        live.say(*data.notes)
+        for row in rows.values():
+            if reason := data.cannot(row):
+                live.say(f"{row.TITLE}: skipped. {reason}")
+        if False in data.splits:
+            results.keep("tfidf", 0, partial(run_tfidf, data))
+        for name, seed in todo:
+            make = partial(run_row, rows[name], settings, data, seed, live)
+            live.finish(results.keep(name, seed, make))
+            results.write(to_markdown, draw_charts)
+    print_table(results)
+    print(f"Results are in {arguments.output}")

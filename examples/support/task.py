@@ -1,0 +1,119 @@
+"""What an experiment is given: data, encoder, optimizer."""
+
+import json
+
+from support.albert_tiny import albert_tiny
+from support.settings import BUNDLED_ENCODER
+from support.tokenizer import encode, load_tokenizer
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+WARMUP_SHARE = 0.1
+
+
+class Task:
+    """Data, encoder and optimizer for one run of one row.
+
+    Args:
+        settings: the `Settings`.
+        train, validation, test: each a `Corpus` or a `FineGrained`.
+        seed: seed of the order of the rows.
+    """
+
+    def __init__(self, settings, train, validation, test, seed=0):
+        self.settings, self.seed, self.corpus = settings, seed, train
+        self.tokenizer = load_tokenizer(BUNDLED_ENCODER / "vocab.txt")
+        self.train, self.validation, self.test = (
+            (encode(self.tokenizer, part.texts, settings.max_length), targets(part))
+            for part in (train, validation, test)
+        )
+        self.steps = -(-len(train) // settings.batch_size) * settings.epochs
+
+    @property
+    def num_labels(self):
+        return len(self.corpus.label_names)
+
+    @property
+    def num_levels(self):
+        return self.corpus.num_levels
+
+    def encoder(self, dropout=0.0):
+        """albert-tiny: pretrained on the bundled corpus, or random."""
+        settings = self.settings
+        if settings.init == "random":
+            size = settings.vocabulary_size or self.tokenizer.get_vocab_size()
+            return albert_tiny(size, settings.variant, dropout)
+        config = json.loads((BUNDLED_ENCODER / "encoder.json").read_text())
+        if settings.max_length > config["max_length"]:
+            raise SystemExit(
+                f"The bundled encoder reads at most {config['max_length']} tokens. Received: "
+                f"--max-length {settings.max_length}. Lower it, or add --init random."
+            )
+        encoder = albert_tiny(**config, dropout=dropout)
+        encoder.load_weights(BUNDLED_ENCODER / "encoder.weights.h5")
+        return encoder
+
+    def sequence(self, encoder):
+        """What the heads over time see, (B, T, D), and its mask (B, T).
+
+        In the view "cls" that is the [CLS] vector as a sequence of length 1, without a mask.
+        """
+        if self.settings.view == "cls":
+            return encoder.output[:, :1], None
+        return encoder.output, keras.ops.cast(encoder.input["padding_mask"], "bool")
+
+    def label_bias(self):
+        """Start every label's score at the log-odds of its frequency in training.
+
+        A sigmoid then begins with the right number of labels a text, instead of half of all.
+        """
+        frequency = (self.train[1].sum(axis=0) + 1) / (len(self.train[1]) + 2)
+        return keras.initializers.Constant(np.log(frequency / (1 - frequency)))
+
+    def optimizer(self, learning_rate):
+        """AdamW with 10 % warm-up to `learning_rate`, then a cosine decay to 0."""
+        warmup = max(1, int(WARMUP_SHARE * self.steps))
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, self.steps - warmup, warmup_target=learning_rate, warmup_steps=warmup
+        )
+        return keras.optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
+
+    def batches(self, batch_size=None):
+        """Shuffled training batches of (inputs, targets)."""
+        rows = tf.data.Dataset.from_tensor_slices(self.train)
+        rows = rows.shuffle(len(self.train[1]), seed=self.seed)
+        return rows.batch(batch_size or self.settings.batch_size).prefetch(2)
+
+    def predicted_labels(self, scores):
+        """0/1 predictions: scores above 0, or the likeliest level of every aspect."""
+        if scores.ndim == 2:
+            return (scores > 0).astype("uint8")
+        return self.indicators(scores.argmax(axis=-1))
+
+    def indicators(self, values):
+        """Labels as they are; levels as one 0/1 column per aspect and level above "none"."""
+        if not self.fine_grained:
+            return values
+        columns = [
+            values[:, aspect] == level
+            for aspect, count in enumerate(self.num_levels)
+            for level in range(1, count)
+        ]
+        return np.stack(columns, axis=1).astype("uint8")
+
+    def indicator_names(self):
+        if not self.fine_grained:
+            return self.corpus.label_names
+        pairs = zip(self.corpus.aspect_names, self.corpus.level_names, strict=True)
+        return [f"{aspect}::{level}" for aspect, levels in pairs for level in levels[1:]]
+
+    @property
+    def fine_grained(self):
+        return hasattr(self.corpus, "levels")
+
+
+def targets(corpus):
+    """(N, C) labels of 0 and 1, or (N, A) levels."""
+    return corpus.levels if hasattr(corpus, "levels") else corpus.labels

@@ -1,0 +1,189 @@
+"""Train, score and time one row."""
+
+import statistics
+import time
+from dataclasses import replace
+
+from support.data import load_corpus
+from support.fine_grained import load_fine_grained
+from support.table import DataError
+from support.task import Task
+
+import keras
+import numpy as np
+from sklearn.metrics import accuracy_score, classification_report, f1_score, hamming_loss
+
+import sigmoid
+from tfidf import tfidf_predictions
+
+VALIDATION_SHARE = 0.05
+CURVE_POINTS = 4  # an epoch
+TIMED_STEPS = 9
+
+
+class Data:
+    """Training, validation and test rows, as labels and as levels of aspects.
+
+    5 % of the training rows are set aside as validation rows, for learning curves and tuning.
+    """
+
+    def __init__(self, settings, rows):
+        self.splits, self.problems, self.notes = {}, {}, []
+        for fine_grained in sorted({False, *(getattr(row, "FINE_GRAINED", False) for row in rows)}):
+            load = load_fine_grained if fine_grained else load_corpus
+            try:
+                train, test = load(settings.train, settings.test, rows=settings.samples)
+            except DataError as error:
+                self.problems[fine_grained] = error
+                continue
+            self.splits[fine_grained] = (*set_aside(train), test)
+            self.notes += [note for note in train.notes + test.notes if note not in self.notes]
+        if not self.splits:
+            raise self.problems.get(False) or self.problems[True]
+
+    def of(self, row):
+        return self.splits[getattr(row, "FINE_GRAINED", False)]
+
+    def cannot(self, row):
+        """Why a row cannot run on these files; None if it can."""
+        return self.problems.get(getattr(row, "FINE_GRAINED", False))
+
+
+def set_aside(corpus):
+    """Split a corpus into training and validation rows, the same way every time."""
+    order = np.random.default_rng(0).permutation(len(corpus))
+    held_out = max(1, int(VALIDATION_SHARE * len(corpus)))
+    targets = "levels" if hasattr(corpus, "levels") else "labels"
+
+    def part(rows):
+        texts = [corpus.texts[i] for i in rows]
+        return replace(corpus, texts=texts, **{targets: getattr(corpus, targets)[rows]})
+
+    return part(np.sort(order[held_out:])), part(np.sort(order[:held_out]))
+
+
+class Watch(keras.callbacks.Callback):
+    """Time the steps, draw the learning curve, and keep the live view up to date."""
+
+    def __init__(self, task, live):
+        super().__init__()
+        self.task, self.live = task, live
+        self.curve, self.losses, self.seconds = [], [], []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self.seconds.append(0.0)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float(logs["loss"])
+        self.seconds[-1] += time.perf_counter() - self.began
+        epochs = self.task.settings.epochs
+        steps = self.task.steps // epochs
+        self.live.step(self.epoch, epochs, batch + 1, steps, loss)
+        done = self.epoch + (batch + 1) / steps
+        if (len(self.curve) + 1) / CURVE_POINTS <= done:
+            inputs, targets = self.task.validation
+            predicted = self.task.predicted_labels(self.model.predict_on_batch(inputs))
+            score = micro_f1(self.task.indicators(targets), predicted)
+            self.curve.append([done, score])
+            self.losses.append([done, loss])
+
+
+def micro_f1(labels, predicted):
+    return float(f1_score(labels, predicted, average="micro", zero_division=0))
+
+
+def run_row(row, settings, data, seed, live):
+    """Train a row's model and return everything that the table shows of it."""
+    live.start(row.TITLE, seed)
+    keras.utils.set_random_seed(seed)
+    task = Task(settings, *data.of(row), seed=seed)
+    model = row.build(task)
+    watch = Watch(task, live)
+    model.fit(
+        batches(row, task), epochs=settings.epochs, shuffle=False, verbose=0, callbacks=[watch]
+    )
+
+    live.timing()
+    inputs, targets = task.test
+    predicted = task.predicted_labels(model.predict(inputs, batch_size=256, verbose=0))
+    return {
+        "title": row.TITLE,
+        "loss": row.LOSS,
+        "parameters": parameters(model, task),
+        **scores(task.indicators(targets), predicted, task.indicator_names()),
+        "seconds_per_epoch": statistics.median(watch.seconds),
+        "step_ratio": step_ratio(row, model, task, data),
+        "curve": watch.curve,
+        "loss_curve": watch.losses,
+    }
+
+
+def batches(row, task):
+    """A row's own training batches, such as R-Drop's pairs, or the plain ones."""
+    return row.batches(task) if hasattr(row, "batches") else task.batches()
+
+
+def run_tfidf(data):
+    """The same scores for TF-IDF with logistic regression."""
+    train, _, test = data.splits[False]
+    began = time.perf_counter()
+    predicted = tfidf_predictions(train, test)
+    return {
+        "title": "TF-IDF + logistic regression",
+        "loss": "logistic",
+        "seconds": time.perf_counter() - began,
+        **scores(test.labels, predicted, test.label_names),
+    }
+
+
+def scores(labels, predicted, names):
+    """scikit-learn's report, subset accuracy and hamming loss, as plain numbers."""
+    report = classification_report(
+        labels, predicted, target_names=names, output_dict=True, zero_division=0
+    )
+    return {
+        "averages": {a: report.pop(f"{a} avg") for a in ("micro", "macro", "weighted", "samples")},
+        "labels": report,
+        "subset_accuracy": float(accuracy_score(labels, predicted)),
+        "hamming_loss": float(hamming_loss(labels, predicted)),
+    }
+
+
+def step_ratio(row, model, task, data):
+    """The model's step time over that of the plain sigmoid row, both measured in turn."""
+    if row is sigmoid:
+        return 1.0
+    if data.cannot(sigmoid):
+        return None
+    plain_task = Task(task.settings, *data.of(sigmoid))
+    plain = sigmoid.build(plain_task)
+    ours, theirs = next(iter(batches(row, task))), next(iter(plain_task.batches()))
+    ratios = []
+    for _ in range(TIMED_STEPS + 2):
+        mine, other = timed_step(model, ours), timed_step(plain, theirs)
+        ratios.append(mine / other)
+    return statistics.median(ratios[2:])  # the first two trace and warm up
+
+
+def timed_step(model, batch):
+    began = time.perf_counter()
+    model.train_on_batch(*batch)
+    return time.perf_counter() - began
+
+
+def parameters(model, task):
+    """Number of parameters of the encoder, of each layer after it, and in total."""
+    model = getattr(model, "model", model)  # inside FGMTrainer
+    encoder = {layer.name for layer in task.encoder().layers}
+    heads = {}
+    for layer in model.layers:
+        if layer.name not in encoder:
+            for weight in layer.weights:
+                part = "/".join(weight.path.split("/")[: 2 if "text_cnn" in weight.path else 1])
+                heads[part] = heads.get(part, 0) + int(np.prod(weight.shape))
+    total = model.count_params()
+    return {"encoder": total - sum(heads.values()), "heads": heads, "total": total}
