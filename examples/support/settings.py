@@ -17,6 +17,7 @@ class Settings:
     train: str | None = None
     test: str | None = None
     samples: int | None = None
+    test_samples: int | None = None
     epochs: int = 2
     max_length: int = 48
     batch_size: int = 32
@@ -53,6 +54,7 @@ def parse_arguments(description, row_names):
         choices = {"choices": row_names, "default": row_names, "metavar": "ROW"}
         add("--rows", nargs="+", **choices, help=f"rows to run, of: {', '.join(row_names)}")
         add("--summary", action="store_true", help="print parameter counts, train nothing")
+        add("--list", action="store_true", help="print the rows' names, train nothing")
     add("--seeds", nargs="+", type=int, default=[0], help="one run of every row for each seed")
     add("--epochs", type=positive, default=Settings.epochs, help="passes over the rows")
     add("--max-length", type=positive, default=Settings.max_length, help="tokens a text")
@@ -64,6 +66,7 @@ def parse_arguments(description, row_names):
         type=positive,
         help=f"training rows to use; {BUNDLED_SAMPLES:,} of the bundled corpus or all of a file",
     )
+    add("--test-samples", type=positive, help="test rows to use; all by default")
     add(
         "--view",
         choices=("sequence", "cls"),
@@ -85,6 +88,9 @@ def parse_arguments(description, row_names):
     add("--vocabulary-size", type=positive, help="entries of a random encoder")
     add("--output", type=Path, help="folder of the results; by default one for each settings")
     arguments = parser.parse_args()
+    if getattr(arguments, "list", False):
+        print(*row_names, sep="\n")
+        parser.exit()
 
     if (arguments.train is None) != (arguments.test is None):
         parser.error("give both --train and --test, or neither for the bundled corpus")

@@ -32,7 +32,12 @@ class Data:
         for fine_grained in sorted({False, *(getattr(row, "FINE_GRAINED", False) for row in rows)}):
             load = load_fine_grained if fine_grained else load_corpus
             try:
-                train, test = load(settings.train, settings.test, rows=settings.samples)
+                train, test = load(
+                    settings.train,
+                    settings.test,
+                    rows=settings.samples,
+                    test_rows=settings.test_samples,
+                )
             except DataError as error:
                 self.problems[fine_grained] = error
                 continue
