@@ -1,0 +1,61 @@
+from support.tokenizer import encode, load_tokenizer, train_tokenizer
+
+import numpy as np
+import pytest
+
+from pretrain import MaskedText, Trapezoid
+
+DOCUMENTS = ["the quick brown fox jumps over the lazy dog", "a lazy fox", "dogs and foxes"] * 9
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(DOCUMENTS, 60)
+
+
+@pytest.fixture
+def text(tokenizer):
+    return MaskedText(DOCUMENTS, tokenizer, length=20, batch_size=4, seed=0)
+
+
+def test_encode_adds_special_tokens_and_padding(tokenizer, tmp_path):
+    tokenizer.save_model(str(tmp_path))
+    inputs = encode(load_tokenizer(tmp_path / "vocab.txt"), ["The FOX", "the " * 30], 6)
+    ids = {name: tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]", "[PAD]", "the")}
+    assert inputs["token_ids"].shape == (2, 6) and inputs["token_ids"].dtype == "int32"
+    assert inputs["token_ids"][0, 0] == ids["[CLS]"]
+    assert inputs["token_ids"][1].tolist() == [ids["[CLS]"], *[ids["the"]] * 4, ids["[SEP]"]]
+    np.testing.assert_array_equal(inputs["padding_mask"], inputs["token_ids"] != ids["[PAD]"])
+
+
+def test_masking_hides_only_the_chosen_tokens(text):
+    inputs, targets, weights = text.batch(0)
+    original = text.sequences(0)[:4]
+    positions = inputs["mask_positions"]
+    np.testing.assert_array_equal(np.take_along_axis(original, positions, 1), targets)
+    untouched = np.ones_like(original, bool)
+    np.put_along_axis(untouched, positions, False, axis=1)
+    np.testing.assert_array_equal(inputs["token_ids"][untouched], original[untouched])
+    assert not np.isin(targets[weights == 1], text.specials).any()
+    assert (inputs["token_ids"] == text.mask).sum() > 0
+
+
+def test_a_step_is_the_same_in_every_run_and_differs_from_others(text, tokenizer):
+    again = MaskedText(DOCUMENTS, tokenizer, length=20, batch_size=4, seed=0)
+    step = text.batches_per_pass + 1
+    text.batch(0)
+    np.testing.assert_array_equal(
+        text.batch(step)[0]["token_ids"], again.batch(step)[0]["token_ids"]
+    )
+    assert (text.batch(step)[1] != text.batch(step - text.batches_per_pass)[1]).any()
+
+
+def test_too_little_text_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="do not fill one batch"):
+        MaskedText(["a fox"], tokenizer, length=20, batch_size=4, seed=0)
+
+
+def test_learning_rate_rises_stays_and_falls():
+    rate = Trapezoid(peak=2.0, warmup=10, steps=100)
+    values = [float(rate(step)) for step in (0, 9, 30, 60, 80, 100)]
+    np.testing.assert_allclose(values, [0.2, 2.0, 2.0, 2.0, 1.0, 0.0], rtol=1e-6)

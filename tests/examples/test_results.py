@@ -1,0 +1,53 @@
+import json
+
+from support.results import Results
+from support.settings import Settings
+
+import pytest
+
+
+def never():
+    raise AssertionError("a finished run was made again")
+
+
+def test_a_finished_run_is_kept(tmp_path):
+    run = Results(tmp_path, Settings()).keep("row", 3, lambda: {"score": 0.5})
+    assert run == {"row": "row", "seed": 3, "score": 0.5}
+    assert Results(tmp_path, Settings()).keep("row", 3, never) == run
+
+
+def test_a_run_that_fails_leaves_nothing(tmp_path):
+    results = Results(tmp_path, Settings())
+    with pytest.raises(AssertionError):
+        results.keep("row", 0, never)
+    assert results.finished("row", 0) is None
+    assert list((tmp_path / "rows").iterdir()) == []
+
+
+def test_a_file_that_was_cut_off_is_noticed_and_made_again(tmp_path):
+    Results(tmp_path, Settings()).keep("row", 0, lambda: {"score": 0.5})
+    path = tmp_path / "rows" / "row-seed0.json"
+    path.write_text(path.read_text()[:20])
+    results = Results(tmp_path, Settings())
+    assert results.keep("row", 0, lambda: {"score": 0.7})["score"] == 0.7
+    assert results.notes == ["row-seed0.json was cut off; the row runs again."]
+    assert json.loads(path.read_text())["score"] == 0.7
+
+
+def test_other_settings_are_refused_and_named(tmp_path):
+    Results(tmp_path, Settings(epochs=2)).keep("row", 0, lambda: {"score": 0.5})
+    before = (tmp_path / "settings.json").read_text()
+    with pytest.raises(SystemExit, match=r"epochs: 2 there, 3 now.*--output"):
+        Results(tmp_path, Settings(epochs=3))
+    assert (tmp_path / "settings.json").read_text() == before
+
+
+def test_settings_have_a_folder_of_their_own():
+    assert Settings(epochs=2).folder() == Settings(epochs=2).folder()
+    assert Settings(epochs=2).folder() != Settings(epochs=3).folder()
+
+
+def test_unreadable_settings_are_written_again(tmp_path):
+    (tmp_path / "settings.json").write_text('{"epochs": ')
+    Results(tmp_path, Settings(epochs=3))
+    assert json.loads((tmp_path / "settings.json").read_text())["epochs"] == 3

@@ -1,0 +1,107 @@
+import importlib
+
+from support.data import Corpus
+from support.fine_grained import FineGrained
+from support.settings import Settings
+from support.task import Task
+from support.training import parameters, scores
+
+import numpy as np
+import pytest
+
+from full_table import ROWS
+
+TEXTS = ["a tool that converts images", "the C library for graphs", "a game", "python module"]
+LSTM, DENSE_256 = 451_584, 14_135
+PUBLISHED_HEADS = {
+    "sigmoid": [17_215],
+    "multilabel_crossentropy": [17_215],
+    "gradient_penalty": [17_215],
+    "fgm": [17_215],
+    "bilstm_sigmoid": [LSTM, DENSE_256],
+    "bilstm_multilabel_crossentropy": [LSTM, DENSE_256],
+    "bilstm_attention": [LSTM, 66_048, DENSE_256],
+    "text_cnn": [292_344, 389_688, 487_032, 51_535],
+    "r_drop": [17_215],
+}
+
+
+def corpus(num_labels=55):
+    labels = np.zeros((len(TEXTS), num_labels), "uint8")
+    labels[range(4), [0, 1, 2, 1]] = 1
+    return Corpus(TEXTS, labels, [f"label {i}" for i in range(num_labels)])
+
+
+def levels():
+    return FineGrained(
+        TEXTS,
+        np.array([[0, 1], [2, 0], [1, 1], [0, 0]]),
+        ["joy", "anger"],
+        [["0", "1", "2"], ["0", "1"]],
+    )
+
+
+def task(data, **settings):
+    settings = {"init": "random", "batch_size": 2, "max_length": 8, "epochs": 1, **settings}
+    return Task(Settings(**settings), data, data, data)
+
+
+@pytest.mark.parametrize("name", PUBLISHED_HEADS)
+def test_published_parameter_counts(name):
+    published = task(corpus(), view="cls", variant="brightmart", vocabulary_size=21128)
+    counts = parameters(importlib.import_module(name).build(published), published)
+    assert counts["encoder"] == 4_077_496
+    assert list(counts["heads"].values()) == PUBLISHED_HEADS[name]
+    assert counts["total"] == 4_077_496 + sum(PUBLISHED_HEADS[name])
+
+
+def test_every_row_is_in_the_table():
+    assert set(ROWS) == {*PUBLISHED_HEADS, "fine_grained"}
+    for name in ROWS:
+        row = importlib.import_module(name)
+        assert row.TITLE and row.LOSS and f"examples/{name}.py" in row.__doc__
+
+
+@pytest.mark.parametrize("view", ["cls", "sequence"])
+def test_views(view):
+    small = task(corpus(), view=view)
+    encoder = small.encoder()
+    sequence, mask = small.sequence(encoder)
+    assert sequence.shape == ((None, 1, 312) if view == "cls" else (None, None, 312))
+    assert (mask is None) == (view == "cls")
+
+
+def test_label_bias_starts_at_the_frequencies():
+    bias = task(corpus(3)).label_bias()((3,))
+    np.testing.assert_allclose(1 / (1 + np.exp(-bias)), np.array([2, 3, 2]) / 6, rtol=1e-5)
+
+
+def test_levels_are_scored_as_labels_above_none():
+    fine = task(levels())
+    assert fine.indicator_names() == ["joy::1", "joy::2", "anger::1"]
+    indicators = fine.indicators(levels().levels)
+    np.testing.assert_array_equal(indicators, [[0, 0, 1], [0, 1, 0], [1, 0, 1], [0, 0, 0]])
+    probabilities = np.zeros((1, 2, 3))
+    probabilities[0, 0, 2] = probabilities[0, 1, 0] = 1
+    np.testing.assert_array_equal(fine.predicted_labels(probabilities), [[0, 1, 0]])
+
+
+def test_scores_of_a_perfect_and_an_empty_prediction():
+    labels = corpus(3).labels
+    perfect = scores(labels, labels, ["a", "b", "c"])
+    nothing = scores(labels, np.zeros_like(labels), ["a", "b", "c"])
+    for average in ("micro", "macro", "weighted", "samples"):
+        assert perfect["averages"][average]["f1-score"] == 1
+        assert nothing["averages"][average]["f1-score"] == 0
+    assert (perfect["subset_accuracy"], nothing["subset_accuracy"]) == (1, 0)
+    assert nothing["hamming_loss"] == pytest.approx(4 / 12)
+
+
+def test_batches_are_shuffled_by_the_seed():
+    def first(seed):
+        small = task(corpus(3), batch_size=4)
+        small.seed = seed
+        return next(iter(small.batches()))[1].numpy().tolist()
+
+    assert first(1) == first(1)
+    assert len({str(first(seed)) for seed in range(5)}) > 1
