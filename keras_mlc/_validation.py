@@ -4,6 +4,9 @@ import math
 import numbers
 from typing import Any
 
+import keras
+import numpy as np
+
 
 def positive_int(name: str, value: Any) -> int:
     """Return `value` as an `int`, or raise a `ValueError` that names the argument."""
@@ -26,3 +29,17 @@ def one_of(name: str, value: Any, allowed: tuple[str | None, ...]) -> Any:
         choices = ", ".join(repr(choice) for choice in allowed)
         raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
     return value
+
+
+def seen(tensor: Any) -> np.ndarray | None:
+    """Return the values of `tensor`, or None where it has none yet, as inside a compiled graph."""
+    try:
+        return keras.ops.convert_to_numpy(tensor)
+    except Exception:  # Each backend has its own error for a tensor without values.
+        return None
+
+
+def seen_on_host(tensor: Any) -> np.ndarray | None:
+    """Return the values of `tensor` where they can be read without waiting for an accelerator."""
+    on_host = isinstance(tensor, np.ndarray) or "cpu" in str(getattr(tensor, "device", "")).lower()
+    return seen(tensor) if on_host else None

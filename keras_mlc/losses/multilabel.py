@@ -1,0 +1,167 @@
+"""The multi-label categorical cross-entropy, for dense and for sparse labels."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_mlc._typing import Tensor
+from keras_mlc._validation import seen_on_host
+from keras_mlc.losses._row_loss import RowLoss, at_least_float32
+
+
+@keras.saving.register_keras_serializable(package="keras_mlc")
+def multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Cross-entropy that ranks every target label above 0 and every other label below 0.
+
+    `log(1 + sum((1 - t) * exp(s))) + log(1 + sum(t * exp(-s)))`, with s the scores, t the labels
+    and sums over the last axis. For a single target it is near the softmax cross-entropy; unlike
+    a sigmoid cross-entropy it compares labels with each other, so rare labels need no weights.
+
+    Use it on unactivated scores: no sigmoid, no softmax. The labels with a score above 0 are the
+    predicted ones, so metrics need a threshold of 0. The loss sums over the labels and does not
+    divide by their number, so it is large: between `log(1 + num_labels)` and twice that where all
+    scores are 0, as at the start of training.
+
+    Scores in float16 and bfloat16 are computed, and the loss is returned, in float32. Value and
+    gradient are finite for every finite score in half precision, and for scores up to a quarter
+    of the dtype's maximum in float32 and float64.
+
+    Args:
+        y_true: Labels, shape `(..., num_labels)`: bool, integer or float. Values between 0 and 1
+            are soft labels. Values outside are refused in eager execution on the CPU, and not
+            looked at in compiled code or on accelerators.
+        y_pred: Scores, of the same shape, floating point.
+
+    Returns:
+        The loss of each sample, shape `(...)`.
+
+    Raises:
+        ValueError: If the shapes differ, there is no label, the scores are integers, or a label
+            is seen to lie outside [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_mlc.losses import multilabel_categorical_crossentropy
+        >>> y_true = np.array([[1, 0, 1], [0, 0, 0]])
+        >>> y_pred = np.array([[2.0, -3.0, 1.0], [-1.0, -2.0, -3.0]])
+        >>> loss = multilabel_categorical_crossentropy(y_true, y_pred)
+        >>> np.round(np.asarray(loss), 4).tolist()
+        [0.4562, 0.4402]
+
+    Reference:
+        - [Su et al., ZLPR: A Novel Loss for Multi-label Classification,
+          2022](https://arxiv.org/abs/2208.02955)
+    """
+    y_true, y_pred = ops.convert_to_tensor(y_true), _scores(y_pred)
+    _check_shapes(y_true, y_pred, same_labels=True)
+    values = seen_on_host(y_true)
+    if values is not None and values.size and not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError(
+            "`y_true` must lie between 0 and 1. Received: values from "
+            f"{values.min()} to {values.max()}. Label indices go to "
+            "`sparse_multilabel_categorical_crossentropy`."
+        )
+    targets = ops.cast(y_true, y_pred.dtype)
+    if None in (*y_true.shape, *y_pred.shape):
+        targets = ops.reshape(targets, ops.shape(y_pred))  # Fails where it would broadcast.
+    # As summands in the exponent, weights cost fewer passes over the scores than as factors, and
+    # a weight of 0 cannot meet an infinite exponential.
+    return _log1p_sum_exp(y_pred + ops.log(1.0 - targets)) + _log1p_sum_exp(
+        ops.log(targets) - y_pred
+    )
+
+
+def _log1p_sum_exp(x: Tensor) -> Tensor:
+    """Return `log(1 + sum(exp(x)))` over the last axis, also where the sum is tiny or huge."""
+    shift = ops.stop_gradient(ops.maximum(ops.max(x, axis=-1, keepdims=True), 0.0))
+    total = ops.sum(ops.exp(x - shift), axis=-1)
+    shift = ops.squeeze(shift, axis=-1)
+    result = shift + ops.log1p(total + ops.expm1(-shift))
+    # Two of these are added: only bfloat16 scores near the maximum come here.
+    maximum = np.finfo(keras.backend.standardize_dtype(x.dtype)).max
+    return ops.minimum(result, float(maximum / 2))
+
+
+def _scores(y_pred: Tensor) -> Tensor:
+    y_pred = ops.convert_to_tensor(y_pred)
+    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            "`y_pred` must hold unactivated scores in floating point. Received: "
+            f"y_pred.dtype={dtype}. Are `y_true` and `y_pred` swapped?"
+        )
+    return ops.cast(y_pred, at_least_float32(dtype))
+
+
+def _check_shapes(y_true: Tensor, y_pred: Tensor, same_labels: bool) -> None:
+    labels, scores = tuple(y_true.shape), tuple(y_pred.shape)
+    received = f"Received: y_true.shape={labels}, y_pred.shape={scores}"
+    if not scores:
+        raise ValueError(f"`y_pred` must have a last axis of labels. {received}")
+    if scores[-1] == 0:
+        raise ValueError(f"`y_pred` must score at least one label. {received}")
+    compared = len(scores) if same_labels else len(scores) - 1
+    differ = len(labels) != len(scores) or any(
+        None not in pair and pair[0] != pair[1]
+        for pair in zip(labels[:compared], scores[:compared], strict=True)
+    )
+    if differ:
+        wanted = (
+            "the shape of `y_pred`, (..., num_labels)"
+            if same_labels
+            else "the shape of `y_pred` but for its last axis, (..., max_targets)"
+        )
+        raise ValueError(f"`y_true` must have {wanted}. {received}")
+
+
+@keras.saving.register_keras_serializable(package="keras_mlc")
+class MultilabelCategoricalCrossentropy(RowLoss):
+    """Cross-entropy that ranks every target label above 0 and every other label below 0.
+
+    `log(1 + sum((1 - t) * exp(s))) + log(1 + sum(t * exp(-s)))`, with s the scores, t the labels
+    and sums over the last axis: see `keras_mlc.losses.multilabel_categorical_crossentropy`, which
+    computes the values that this class weighs and reduces.
+
+    The model's last layer has no activation, and metrics need a threshold of 0. The loss is a sum
+    over the labels, so it is larger than a sigmoid cross-entropy, which is a mean over them.
+
+    Args:
+        reduction: As in `keras.losses.Loss`; the default is the mean over the batch.
+        name: Name of the loss.
+        dtype: Dtype of the computation. Half precision means float32, also in what is returned.
+
+    Call arguments:
+        y_true: Labels from 0 to 1, shape `(..., num_labels)`.
+        y_pred: Scores, shape `(..., num_labels)`.
+        sample_weight: Weights, shape `(...)`.
+
+    Returns:
+        A scalar, or one value a sample where `reduction=None`.
+
+    Raises:
+        ValueError: As the function does.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_mlc.losses import MultilabelCategoricalCrossentropy
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
+        >>> model.compile("adam", MultilabelCategoricalCrossentropy())
+        >>> x, y = np.ones((4, 8)), np.eye(5)[[0, 1, 2, 3]]
+        >>> history = model.fit(x, y, verbose=0)
+
+    Reference:
+        - [Su et al., ZLPR: A Novel Loss for Multi-label Classification,
+          2022](https://arxiv.org/abs/2208.02955)
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "multilabel_categorical_crossentropy",
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each sample."""
+        return multilabel_categorical_crossentropy(y_true, y_pred)
