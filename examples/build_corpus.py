@@ -4,10 +4,12 @@ The texts are package descriptions, the labels are their debtags. Let apt fetch 
 (English descriptions are an index of their own) into a folder of your own:
 
     mkdir -p lists/partial
-    apt-get update -o Dir::State::Lists="$PWD/lists" -o Acquire::Languages=en \\
+    keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    echo "deb [signed-by=$keys] http://deb.debian.org/debian bookworm main" > bookworm.list
+    apt-get update -o Dir::State::Lists="$PWD/lists" -o Dir::Etc::SourceParts=/dev/null \\
+        -o Dir::Etc::SourceList="$PWD/bookworm.list" -o Acquire::Languages=en \\
         -o Acquire::GzipIndexes=false
-    python examples/build_corpus.py lists/*_bookworm_main_binary-amd64_Packages \\
-        lists/*_bookworm_main_i18n_Translation-en
+    python examples/build_corpus.py lists/*_Packages lists/*_Translation-en
 
 or take `main/binary-amd64/Packages.xz` and `main/i18n/Translation-en.xz` from any mirror's
 `dists/bookworm/` folder. Plain, .gz, .xz and .bz2 files are read. The same indexes always give the
