@@ -33,6 +33,8 @@ def one_of(name: str, value: Any, allowed: tuple[str | None, ...]) -> Any:
 
 def seen(tensor: Any) -> np.ndarray | None:
     """Return the values of `tensor`, or None where it has none yet, as inside a compiled graph."""
+    if keras.backend.backend() == "tensorflow" and not isinstance(tensor, np.ndarray):
+        return tensor.numpy() if hasattr(tensor, "numpy") else None
     try:
         return keras.ops.convert_to_numpy(tensor)
     except Exception:  # Each backend has its own error for a tensor without values.
@@ -43,3 +45,30 @@ def seen_on_host(tensor: Any) -> np.ndarray | None:
     """Return the values of `tensor` where they can be read without waiting for an accelerator."""
     on_host = isinstance(tensor, np.ndarray) or "cpu" in str(getattr(tensor, "device", "")).lower()
     return seen(tensor) if on_host else None
+
+
+def sequence_shape(shape: Any) -> tuple[int | None, int | None, int]:
+    """Return `shape` where it is that of sequences of vectors, else raise."""
+    shape = tuple(shape)
+    if len(shape) != 3 or not shape[-1]:
+        raise ValueError(
+            "`inputs` must have shape (batch, steps, features), with a known number of features. "
+            f"Received: inputs.shape={shape}"
+        )
+    return shape
+
+
+def padding_mask(mask: Any, inputs: Any) -> Any:
+    """Return `mask` as a boolean tensor, or raise where it is not (batch, steps) of `inputs`."""
+    if mask is None:
+        return None
+    expected = tuple(inputs.shape[:2])
+    received = tuple(mask.shape if hasattr(mask, "shape") else np.shape(mask))
+    if len(received) != 2 or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(expected, received, strict=True)
+    ):
+        raise ValueError(
+            f"`mask` must have the shape (batch, steps) of `inputs`, {expected}. "
+            f"Received: mask.shape={received}"
+        )
+    return keras.ops.cast(mask, "bool")

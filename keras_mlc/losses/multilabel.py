@@ -71,6 +71,70 @@ def multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tenso
     )
 
 
+@keras.saving.register_keras_serializable(package="keras_mlc")
+def sparse_multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """The multi-label categorical cross-entropy of label indices.
+
+    `log(1 + sum(exp(s_i) for i not in y_true)) + log(1 + sum(exp(-s_i) for i in y_true))`: the
+    value of `keras_mlc.losses.multilabel_categorical_crossentropy`, without an array of dense
+    labels. An index that stands twice counts once.
+
+    Args:
+        y_true: Indices of the target labels, shape `(..., max_targets)`, padded with -1: integers,
+            or floats that hold integers. Other values, and indices outside [-1, num_labels), are
+            refused in eager execution on the CPU, and not looked at in compiled code or on
+            accelerators.
+        y_pred: Scores, shape `(..., num_labels)`, floating point.
+
+    Returns:
+        The loss of each sample, shape `(...)`.
+
+    Raises:
+        ValueError: If the shapes but for the last axes differ, there is no label, the scores are
+            integers, an index is seen to be out of range, or the indices are in a half precision
+            that cannot hold them (Keras casts the labels of a loss *function* to `floatx`: the
+            class `SparseMultilabelCategoricalCrossentropy` does not).
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_mlc.losses import sparse_multilabel_categorical_crossentropy
+        >>> y_true = np.array([[0, 2], [-1, -1]])
+        >>> y_pred = np.array([[2.0, -3.0, 1.0], [-1.0, -2.0, -3.0]])
+        >>> loss = sparse_multilabel_categorical_crossentropy(y_true, y_pred)
+        >>> np.round(np.asarray(loss), 4).tolist()
+        [0.4562, 0.4402]
+
+    Reference:
+        - [Su et al., ZLPR: A Novel Loss for Multi-label Classification,
+          2022](https://arxiv.org/abs/2208.02955)
+    """
+    y_true, y_pred = ops.convert_to_tensor(y_true), _scores(y_pred)
+    _check_shapes(y_true, y_pred, same_labels=False)
+    _check_indices(y_true, y_pred)
+    shape = ops.shape(y_pred)
+    scores = ops.reshape(y_pred, (-1, shape[-1]))
+    # A first column of padding stays first when sorted, and makes rows of no index one of many.
+    padding = [(0, 0)] * (len(shape) - 1) + [(1, 0)]
+    indices = ops.pad(ops.cast(y_true, "int32"), padding, constant_values=-1)
+    indices = ops.sort(ops.reshape(indices, (-1, ops.shape(indices)[-1])), axis=-1)
+    last = indices[:, -1:]
+    # Padding points to a target once more, or to label 0 where there is no target.
+    labels = ops.maximum(ops.where(indices < 0, last, indices), 0)
+    label_scores = ops.take_along_axis(scores, labels, axis=-1)
+
+    rows = ops.broadcast_to(ops.arange(ops.shape(labels)[0])[:, None], ops.shape(labels))
+    places = ops.stack([ops.reshape(rows, (-1,)), ops.reshape(labels, (-1,))], axis=-1)
+    low = ops.full((ops.shape(places)[0],), -float("inf"), dtype=scores.dtype)
+    negative = _log1p_sum_exp(ops.scatter_update(scores, places, low))
+    with_label_0 = negative + ops.softplus(label_scores[:, 0] - negative)
+    negative = ops.where(last[:, 0] < 0, with_label_0, negative)
+
+    is_new = ops.not_equal(indices[:, 1:], indices[:, :-1])
+    is_new = ops.concatenate([ops.zeros_like(last, dtype="bool"), is_new], axis=-1)
+    positive = _log1p_sum_exp(ops.where(is_new, -label_scores, -float("inf")))
+    return ops.reshape(negative + positive, shape[:-1])
+
+
 def _log1p_sum_exp(x: Tensor) -> Tensor:
     """Return `log(1 + sum(exp(x)))` over the last axis, also where the sum is tiny or huge."""
     shift = ops.stop_gradient(ops.maximum(ops.max(x, axis=-1, keepdims=True), 0.0))
@@ -112,6 +176,28 @@ def _check_shapes(y_true: Tensor, y_pred: Tensor, same_labels: bool) -> None:
             else "the shape of `y_pred` but for its last axis, (..., max_targets)"
         )
         raise ValueError(f"`y_true` must have {wanted}. {received}")
+
+
+def _check_indices(y_true: Tensor, y_pred: Tensor) -> None:
+    num_labels = y_pred.shape[-1]
+    dtype = keras.backend.standardize_dtype(y_true.dtype)
+    largest = {"float16": 2048, "bfloat16": 256}.get(dtype)
+    if largest and (num_labels is None or num_labels > largest + 1):
+        raise ValueError(
+            f"`y_true` holds label indices in {dtype}, which is exact only up to {largest}. "
+            f"Received: num_labels={num_labels}. Pass integers, and in `compile` the class "
+            "`SparseMultilabelCategoricalCrossentropy` instead of the function."
+        )
+    values = seen_on_host(y_true)
+    if values is None or not values.size:
+        return
+    top = float("inf") if num_labels is None else num_labels
+    if not (values.min() >= -1 and values.max() < top and (values == np.trunc(values)).all()):
+        raise ValueError(
+            f"`y_true` must hold label indices from 0 to {top - 1}, padded with -1. Received: "
+            f"values from {values.min()} to {values.max()}, dtype {dtype}. Dense labels go to "
+            "`multilabel_categorical_crossentropy`."
+        )
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
@@ -165,3 +251,53 @@ class MultilabelCategoricalCrossentropy(RowLoss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample."""
         return multilabel_categorical_crossentropy(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable(package="keras_mlc")
+class SparseMultilabelCategoricalCrossentropy(RowLoss):
+    """The multi-label categorical cross-entropy of label indices.
+
+    `log(1 + sum(exp(s_i) for i not in y_true)) + log(1 + sum(exp(-s_i) for i in y_true))`: see
+    `keras_mlc.losses.sparse_multilabel_categorical_crossentropy`, which computes the values that
+    this class weighs and reduces. Indices are never cast to the dtype of the loss.
+
+    Args:
+        reduction: As in `keras.losses.Loss`; the default is the mean over the batch.
+        name: Name of the loss.
+        dtype: Dtype of the computation. Half precision means float32, also in what is returned.
+
+    Call arguments:
+        y_true: Indices of the target labels, shape `(..., max_targets)`, padded with -1.
+        y_pred: Scores, shape `(..., num_labels)`.
+        sample_weight: Weights, shape `(...)`.
+
+    Returns:
+        A scalar, or one value a sample where `reduction=None`.
+
+    Raises:
+        ValueError: As the function does.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_mlc.losses import SparseMultilabelCategoricalCrossentropy
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
+        >>> model.compile("adam", SparseMultilabelCategoricalCrossentropy())
+        >>> x, y = np.ones((3, 8)), np.array([[0, 4], [2, -1], [-1, -1]])
+        >>> history = model.fit(x, y, verbose=0)
+
+    Reference:
+        - [Su et al., ZLPR: A Novel Loss for Multi-label Classification,
+          2022](https://arxiv.org/abs/2208.02955)
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "sparse_multilabel_categorical_crossentropy",
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each sample."""
+        return sparse_multilabel_categorical_crossentropy(y_true, y_pred)

@@ -1,0 +1,12 @@
+"""Checks inside TensorFlow graphs."""
+
+import tensorflow as tf
+
+from keras_mlc._typing import Tensor
+
+
+def after_assert(condition: Tensor, message: str, tensor: Tensor) -> Tensor:
+    """Return `tensor`, which becomes available only after `condition` has held."""
+    # Without the dependency a weight update may run before the check. XLA drops the check.
+    with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
+        return tf.identity(tensor)

@@ -1,0 +1,275 @@
+"""R-Drop: two dropout draws of a sample should give the same output."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mlc._typing import Tensor
+from keras_mlc._validation import non_negative_float, one_of, seen
+from keras_mlc.losses._row_loss import RowLoss, at_least_float32
+from keras_mlc.losses.multilabel import (
+    MultilabelCategoricalCrossentropy,
+    SparseMultilabelCategoricalCrossentropy,
+    multilabel_categorical_crossentropy,
+    sparse_multilabel_categorical_crossentropy,
+)
+
+_MULTILABEL = (multilabel_categorical_crossentropy, sparse_multilabel_categorical_crossentropy)
+_MULTILABEL_CLASSES = (
+    MultilabelCategoricalCrossentropy,
+    SparseMultilabelCategoricalCrossentropy,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_mlc")
+class RDropLoss(RowLoss):
+    """Adds to a loss how far apart the outputs of two dropout draws of a sample are.
+
+    `base_loss + alpha / 4 * (KL(p || q) + KL(q || p))`
+
+    Rows 2i and 2i + 1 of the batch are the same sample; p and q are their outputs, and the
+    divergence is summed over the last axis. Both rows of a pair carry the pair's divergence, so
+    with the default reduction the loss is the mean base loss plus alpha / 4 times the mean of the
+    divergence over the pairs. A pair that agrees costs exactly the base loss. Sample weights
+    weigh both terms.
+
+    `keras_mlc.data.repeat_pairs` brings data into pairs. `fit` shuffles arrays row by row, which
+    tears pairs apart: pass `shuffle=False`, or shuffle and batch a dataset before it is repeated.
+    The batch size that the loss sees is twice the number of samples. Torn pairs (labels that
+    differ within a pair) and odd batches raise before the weights are updated, in eager
+    execution, on torch, and in TensorFlow graphs. Under XLA and JAX an odd batch raises while
+    the step is traced, and a torn pair makes the loss NaN.
+
+    In evaluation dropout is off: on pairs the divergence is 0 and the loss is the base loss.
+    Validation data must come in pairs too, so pass it through `repeat_pairs` as well.
+
+    Other implementations scale the divergence in other ways. For the same training, choose:
+
+    | elsewhere | `alpha` here |
+    | --- | --- |
+    | loss + a / 4 * (sum of both KL, mean over pairs) | a |
+    | loss + a * (mean of both KL, mean over pairs) | 2 a |
+    | loss summed over both rows, + a * (mean of both KL) | a |
+    | any of these with the mean over pairs *and* labels | divided by the number of labels |
+    | loss + a / 4 * (sum of both KL, sum over the batch) | a, `divergence_reduction="sum"` |
+
+    Args:
+        loss: The base loss: anything `keras.losses.get` takes, a function, or a
+            `keras.losses.Loss`. A name, a class or a function that knows `from_logits` is applied
+            with this loss's `from_logits`. Of a `keras.losses.Loss` the values before its
+            reduction are used; its own reduction and dtype are ignored.
+        alpha: Weight of the divergence, 0 or more. The default, 4, is common for classification.
+        divergence: `"bernoulli"` for independent labels (sigmoid outputs, or scores with
+            `from_logits=True`); `"categorical"` for a softmax over the last axis.
+        from_logits: Whether `y_pred` holds scores instead of probabilities.
+        divergence_reduction: `"mean"`, or `"sum"` to weigh each pair's divergence with the number
+            of pairs: with the default reduction the loss then is the mean base loss plus
+            alpha / 4 times the *sum* of the divergence over the pairs of the batch, whose weight
+            grows with the batch size.
+        reduction: As in `keras.losses.Loss`; the default is the mean over the batch.
+        name: Name of the loss.
+        dtype: Dtype of the computation. Half precision means float32, also in what is returned.
+
+    Call arguments:
+        y_true: Labels, as the base loss takes them; equal in both rows of a pair.
+        y_pred: Outputs, shape `(2 * num_samples, ..., num_labels)`.
+        sample_weight: Weights, shape `(2 * num_samples,)` or that of the base loss's values.
+
+    Returns:
+        A scalar, or the values of shape `(2 * num_samples, ...)` where `reduction=None`.
+
+    Raises:
+        ValueError: If an argument is out of range, if the arguments contradict each other (a
+            multi-label cross-entropy with `from_logits=False`, a base loss whose own
+            `from_logits` differs, a categorical loss with `divergence="bernoulli"`), if the batch
+            is odd, or if a pair is torn. Inside a TensorFlow graph the last two are
+            `tf.errors.InvalidArgumentError`.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_mlc.losses import RDropLoss
+        >>> layers = [keras.Input((8,)), keras.layers.Dropout(0.3), keras.layers.Dense(5)]
+        >>> model = keras.Sequential(layers)
+        >>> model.compile("adam", RDropLoss(from_logits=True))
+        >>> x, y = np.random.rand(4, 8), np.eye(5)[[0, 1, 2, 3]]
+        >>> x, y = x.repeat(2, axis=0), y.repeat(2, axis=0)
+        >>> history = model.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+
+    Reference:
+        - [Liang et al., R-Drop: Regularized Dropout for Neural Networks,
+          2021](https://arxiv.org/abs/2106.14448)
+    """
+
+    def __init__(
+        self,
+        loss: Any = "binary_crossentropy",
+        alpha: float = 4.0,
+        divergence: str = "bernoulli",
+        from_logits: bool = False,
+        divergence_reduction: str = "mean",
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "r_drop_loss",
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.alpha = non_negative_float("alpha", alpha)
+        self.divergence = one_of("divergence", divergence, ("bernoulli", "categorical"))
+        self.from_logits = bool(from_logits)
+        self.divergence_reduction = one_of(
+            "divergence_reduction", divergence_reduction, ("mean", "sum")
+        )
+        base = _resolve(loss, self.from_logits)
+        self.loss = loss if isinstance(loss, str) else base
+        self._row_values = _row_values(base, self.from_logits, self.divergence)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of each row."""
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        y_pred = ops.cast(y_pred, at_least_float32(y_pred.dtype))
+        if y_pred.shape[-1:] == (1,) and len(y_true.shape) == len(y_pred.shape) - 1:
+            y_true = ops.expand_dims(y_true, axis=-1)
+        y_true, y_pred, is_intact = _check_pairs(y_true, y_pred)
+        rows = self._row_values(ops.cast(y_true, y_pred.dtype), y_pred)
+        if len(rows.shape) != len(y_pred.shape) - 1:
+            raise ValueError(
+                "The base loss must return one value a row, of shape `y_pred.shape[:-1]`. "
+                f"Received: y_pred.shape={tuple(y_pred.shape)}, and values of shape "
+                f"{tuple(rows.shape)} from loss={self.loss!r}"
+            )
+        divergence = _symmetric_divergence(_pair(y_pred), self.divergence, self.from_logits)
+        if self.divergence_reduction == "sum":
+            divergence *= ops.cast(ops.size(divergence), divergence.dtype)
+        values = _pair(rows) + self.alpha / 4.0 * ops.expand_dims(divergence, axis=1)
+        values = ops.reshape(values, ops.shape(rows))
+        return values if is_intact is None else ops.where(is_intact, values, float("nan"))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        is_name = isinstance(self.loss, str)
+        return {
+            "loss": self.loss if is_name else keras.saving.serialize_keras_object(self.loss),
+            "alpha": self.alpha,
+            "divergence": self.divergence,
+            "from_logits": self.from_logits,
+            "divergence_reduction": self.divergence_reduction,
+            **super().get_config(),
+        }
+
+
+def _symmetric_divergence(pairs: Tensor, divergence: str, from_logits: bool) -> Tensor:
+    """Return `KL(p || q) + KL(q || p)` over the last axis; pairs of shape (num_pairs, 2, ...)."""
+    if from_logits and divergence == "bernoulli":
+        logits, probabilities = pairs, ops.sigmoid(pairs)
+    elif from_logits:
+        logits = pairs - ops.stop_gradient(ops.max(pairs, axis=-1, keepdims=True))
+        probabilities = ops.softmax(logits)
+    else:
+        epsilon = keras.config.epsilon()
+        probabilities = ops.clip(pairs, epsilon, 1.0 - epsilon)
+        logits = ops.log(probabilities)
+        if divergence == "bernoulli":
+            logits -= ops.log1p(-probabilities)
+    # In terms of logits the normalizers of both divergences cancel.
+    return ops.sum(_difference(probabilities) * _difference(logits), axis=-1)
+
+
+def _difference(pairs: Tensor) -> Tensor:
+    return pairs[:, 0] - pairs[:, 1]
+
+
+def _pair(rows: Tensor) -> Tensor:
+    """Reshape (2 * num_pairs, ...) to (num_pairs, 2, ...)."""
+    return ops.reshape(rows, (-1, 2, *ops.shape(rows)[1:]))
+
+
+def _check_pairs(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Refuse odd batches and torn pairs.
+
+    Returns both tensors, and whether the pairs are intact where that is known only when compiled
+    code runs.
+    """
+    shapes = f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
+    if len(y_pred.shape) < 2 or not y_true.shape:
+        raise ValueError(
+            "`y_pred` must have the shape (2 * num_samples, ..., num_labels), `y_true` as many "
+            f"rows. Received: {shapes}"
+        )
+    odd = (
+        "`RDropLoss` needs an even batch, every sample twice in adjacent rows, as "
+        "`keras_mlc.data.repeat_pairs` makes it, and an even batch size. Received: "
+    )
+    torn = (
+        "`RDropLoss` needs every sample twice in adjacent rows. Received a pair whose labels "
+        "differ: pass `shuffle=False` to `fit`, and the data through "
+        "`keras_mlc.data.repeat_pairs`, validation data too."
+    )
+    if any((x.shape[0] or 0) % 2 for x in (y_true, y_pred)):
+        raise ValueError(odd + shapes)
+    after_assert = _graph_assertion(y_pred)
+    if after_assert and y_pred.shape[0] is None:
+        is_even = ops.equal(ops.shape(y_pred)[0] % 2, 0)
+        y_true = after_assert(is_even, odd + "an odd batch", y_true)
+    pairs = _pair(y_true)
+    is_intact = ops.all(ops.equal(pairs[:, 0], pairs[:, 1]))
+    values = seen(is_intact)
+    if values is None:
+        return y_true, after_assert(is_intact, torn, y_pred) if after_assert else y_pred, is_intact
+    if not values:
+        raise ValueError(torn)
+    return y_true, y_pred, None
+
+
+def _graph_assertion(tensor: Tensor) -> Callable[[Tensor, str, Tensor], Tensor] | None:
+    """Return a function that checks while compiled code runs, where the backend has one."""
+    if keras.backend.backend() != "tensorflow" or keras.backend.is_keras_tensor(tensor):
+        return None
+    from keras_mlc.losses._assert_tensorflow import after_assert
+
+    return after_assert
+
+
+def _resolve(loss: Any, from_logits: bool) -> Any:
+    """Return a function or a `keras.losses.Loss`; one made from a name follows `from_logits`."""
+    base = keras.losses.get(loss)
+    if base is None:
+        raise ValueError(f"`loss` must be a loss. Received: loss={loss!r}")
+    is_made_here = isinstance(loss, str) or inspect.isclass(loss)
+    if is_made_here and isinstance(base, keras.losses.Loss):
+        config = base.get_config()
+        if "from_logits" in config:
+            return type(base).from_config({**config, "from_logits": from_logits})
+    return base
+
+
+def _row_values(base: Any, from_logits: bool, divergence: str) -> Callable[..., Tensor]:
+    """Return the function of the base loss's values, if the arguments go together."""
+    is_loss = isinstance(base, keras.losses.Loss)
+    function = getattr(base, "fn", base)
+    name = getattr(function, "__name__", type(base).__name__).lower()
+    received = f"Received: loss={base!r}, divergence={divergence!r}, from_logits={from_logits}"
+    if function in _MULTILABEL or isinstance(base, _MULTILABEL_CLASSES):
+        if not from_logits:
+            raise ValueError(
+                "A multi-label categorical cross-entropy takes scores: pass `from_logits=True` "
+                f"and give the model's last layer no activation. {received}"
+            )
+    elif "categorical" in name and divergence == "bernoulli":
+        raise ValueError(
+            'A categorical loss needs `divergence="categorical"`; "bernoulli" is for '
+            f"independent labels. {received}"
+        )
+    fixed = base.get_config() if is_loss else getattr(base, "keywords", {})
+    if "from_logits" in fixed and fixed["from_logits"] != from_logits:
+        raise ValueError(
+            f"The base loss has `from_logits={fixed['from_logits']}`: give both the same. "
+            f"{received}"
+        )
+    if is_loss:
+        return base.call
+    if "from_logits" in inspect.signature(base).parameters:
+        return functools.partial(base, from_logits=from_logits)
+    return base
