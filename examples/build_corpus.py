@@ -1,11 +1,12 @@
 """Build the bundled corpus from a Debian archive's package indexes.
 
 The texts are package descriptions, the labels are their debtags. Let apt fetch the two indexes
-(English descriptions are an index of their own) into a folder of your own:
+(English descriptions are an index of their own) into a folder of your own, with the address of a
+Debian mirror as MIRROR:
 
     mkdir -p lists/partial
     keys=/usr/share/keyrings/debian-archive-keyring.gpg
-    echo "deb [signed-by=$keys] http://deb.debian.org/debian bookworm main" > bookworm.list
+    echo "deb [signed-by=$keys] $MIRROR bookworm main" > bookworm.list
     apt-get update -o Dir::State::Lists="$PWD/lists" -o Dir::Etc::SourceParts=/dev/null \\
         -o Dir::Etc::SourceList="$PWD/bookworm.list" -o Acquire::Languages=en \\
         -o Acquire::GzipIndexes=false
