@@ -72,3 +72,26 @@ def padding_mask(mask: Any, inputs: Any) -> Any:
             f"Received: mask.shape={received}"
         )
     return keras.ops.cast(mask, "bool")
+
+
+def positive_ints(name: str, value: Any) -> int | tuple[int, ...]:
+    """Return `value`, one positive integer or a sequence of them, else raise."""
+    several = value if isinstance(value, (list, tuple, np.ndarray)) else [value]
+    try:
+        integers = tuple(positive_int(name, each) for each in several)
+    except ValueError:
+        integers = ()
+    if not integers:
+        raise ValueError(
+            f"`{name}` must be a positive integer, or a list or tuple of them. "
+            f"Received: {name}={value!r}"
+        )
+    return integers[0] if several is not value else integers
+
+
+def dropout_rate(name: str, value: Any) -> float:
+    """Return `value` as a `float` in [0, 1), or raise a `ValueError` that names the argument."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < 1:
+        raise ValueError(f"`{name}` must be a number in [0, 1). Received: {name}={value!r}")
+    return float(value)

@@ -1,0 +1,7 @@
+"""Layers that turn encoder outputs into label scores."""
+
+from keras_mlc.layers.attention_pooling import AttentionPooling
+from keras_mlc.layers.fine_grained_softmax_head import FineGrainedSoftmaxHead
+from keras_mlc.layers.text_cnn_head import TextCNNHead
+
+__all__ = ["AttentionPooling", "FineGrainedSoftmaxHead", "TextCNNHead"]

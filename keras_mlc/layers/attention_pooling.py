@@ -1,0 +1,182 @@
+"""Additive attention pooling: one vector out of a sequence."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_mlc._typing import Tensor
+from keras_mlc._validation import padding_mask, positive_int, sequence_shape
+
+
+@keras.saving.register_keras_serializable(package="keras_mlc")
+class AttentionPooling(keras.layers.Layer):
+    """Pools a sequence to the weighted mean of its steps, with weights that it learns.
+
+    `scores = softmax(u · tanh(W x + b))` over time, `outputs = sum(scores * x)` over time.
+
+    Masked steps get a score of exactly 0, whatever they hold, so the result for a sample does not
+    depend on how much padding its batch gives it. A sample whose steps are all masked pools to
+    zeros. The layer consumes the mask: none is passed on.
+
+    Args:
+        units: Size of the hidden projection: W is `(features, units)`, b and u are `(units,)`.
+            None means as many as the input has features.
+        kernel_initializer: Initializer of W.
+        bias_initializer: Initializer of b.
+        query_initializer: Initializer of u.
+        kernel_regularizer: Regularizer of W.
+        bias_regularizer: Regularizer of b.
+        query_regularizer: Regularizer of u.
+        kernel_constraint: Constraint on W.
+        bias_constraint: Constraint on b.
+        query_constraint: Constraint on u.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        inputs: The sequence, floating point, shape `(batch, steps, features)`.
+        mask: Shape `(batch, steps)`, true or nonzero for the steps that count. Keras fills it in
+            where `inputs` carries a mask; encoders from other libraries often carry none, so pass
+            `mask=padding_mask`.
+        return_attention_scores: Whether to return the scores too.
+
+    Input shape:
+        `(batch, steps, features)`.
+
+    Output shape:
+        `(batch, features)`; the scores are `(batch, steps)`.
+
+    Raises:
+        ValueError: If `units` is not a positive integer, the input is not of rank 3, or the mask
+            is not of shape `(batch, steps)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_mlc.layers import AttentionPooling
+        >>> tokens = np.random.default_rng(0).normal(size=(2, 5, 8))
+        >>> mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+        >>> pooled, scores = AttentionPooling()(tokens, mask=mask, return_attention_scores=True)
+        >>> tuple(pooled.shape), tuple(scores.shape)
+        ((2, 8), (2, 5))
+        >>> np.asarray(scores)[0, 3:].tolist()
+        [0.0, 0.0]
+
+    Reference:
+        - [Yang et al., Hierarchical Attention Networks for Document Classification, NAACL
+          2016](https://aclanthology.org/N16-1174/)
+        - [Bahdanau et al., 2014](https://arxiv.org/abs/1409.0473), for additive scores
+    """
+
+    def __init__(
+        self,
+        units: int | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        query_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        query_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        query_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = None if units is None else positive_int("units", units)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.query_initializer = keras.initializers.get(query_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.query_regularizer = keras.regularizers.get(query_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+        self.query_constraint = keras.constraints.get(query_constraint)
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Create W, b and u."""
+        features = sequence_shape(input_shape)[-1]
+        units = self.units or features
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(features, units),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.bias = self.add_weight(
+            name="bias",
+            shape=(units,),
+            initializer=self.bias_initializer,
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+        )
+        self.query = self.add_weight(
+            name="query",
+            shape=(units,),
+            initializer=self.query_initializer,
+            regularizer=self.query_regularizer,
+            constraint=self.query_constraint,
+        )
+
+    def call(
+        self, inputs: Tensor, mask: Tensor = None, return_attention_scores: bool = False
+    ) -> Any:
+        """Return the pooled vectors, and the scores where they are asked for."""
+        mask = padding_mask(mask, inputs)
+        if mask is not None:
+            # Zeros instead of whatever the padding holds: 0 * inf is NaN, also in the gradient.
+            inputs = ops.where(mask[:, :, None], inputs, 0.0)
+        hidden = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)  # (B, T, U)
+        scores = _masked_softmax(ops.matmul(hidden, self.query), mask)  # (B, T)
+        outputs = ops.squeeze(ops.matmul(scores[:, None, :], inputs), axis=1)  # (B, D)
+        if not return_attention_scores:
+            return outputs
+        # Where all steps are masked, the softmax is uniform, though over zeros.
+        return outputs, scores if mask is None else scores * ops.cast(mask, scores.dtype)
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> None:
+        """Return None: the time axis is gone."""
+        return None
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+        """Return the shape of the pooled vectors."""
+        batch, _, features = sequence_shape(input_shape)
+        return batch, features
+
+    def compute_output_spec(
+        self, inputs: Tensor, mask: Tensor = None, return_attention_scores: bool = False
+    ) -> Any:
+        """Return the shape and dtype of the outputs."""
+        padding_mask(mask, inputs)
+        outputs = keras.KerasTensor(self.compute_output_shape(inputs.shape), self.compute_dtype)
+        scores = keras.KerasTensor(inputs.shape[:2], self.compute_dtype)
+        return (outputs, scores) if return_attention_scores else outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "query_initializer": keras.initializers.serialize(self.query_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "query_regularizer": keras.regularizers.serialize(self.query_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
+            "query_constraint": keras.constraints.serialize(self.query_constraint),
+        }
+
+
+def _masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return the softmax over the last axis, over the steps of the mask where it has any."""
+    dtype = keras.backend.standardize_dtype(logits.dtype)
+    wide = keras.backend.result_type(dtype, "float32")  # Half precision sums too coarsely.
+    logits = ops.cast(logits, wide)
+    if mask is not None:
+        logits = ops.where(mask, logits, ops.cast(float(np.finfo(wide).min), wide))
+    return ops.cast(ops.softmax(logits, axis=-1), dtype)
