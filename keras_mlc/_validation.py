@@ -95,3 +95,11 @@ def dropout_rate(name: str, value: Any) -> float:
     if not is_number or not 0 <= value < 1:
         raise ValueError(f"`{name}` must be a number in [0, 1). Received: {name}={value!r}")
     return float(value)
+
+
+def finite_float(name: str, value: Any) -> float:
+    """Return `value` as a `float`, or raise a `ValueError` that names the argument."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
+        raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")
+    return float(value)
