@@ -9,6 +9,9 @@ from keras import ops
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import padding_mask, positive_int, sequence_shape
 
+# Finite, so that the softmax of a sample without steps is too.
+LOWEST = float(np.finfo("float32").min)
+
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
 class AttentionPooling(keras.layers.Layer):
@@ -178,5 +181,6 @@ def _masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     wide = keras.backend.result_type(dtype, "float32")  # Half precision sums too coarsely.
     logits = ops.cast(logits, wide)
     if mask is not None:
-        logits = ops.where(mask, logits, ops.cast(float(np.finfo(wide).min), wide))
-    return ops.cast(ops.softmax(logits, axis=-1), dtype)
+        logits = ops.where(mask, logits, LOWEST)
+    # Unlike `softmax`, this does not warn of sequences of a single step.
+    return ops.cast(ops.exp(ops.log_softmax(logits, axis=-1)), dtype)

@@ -45,7 +45,8 @@ class FineGrainedSoftmaxHead(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Features, floating point, shape `(..., features)`. A mask of theirs is passed on.
+        inputs: Features, floating point, shape `(..., features)`. A mask of theirs is passed
+            on, repeated for the aspects: `(..., num_aspects)`.
 
     Input shape:
         `(..., features)`, of rank 2 or more.
@@ -139,6 +140,12 @@ class FineGrainedSoftmaxHead(keras.layers.Layer):
             logits = ops.take(logits, self._position, axis=-1)
             logits = ops.where(self._exists, logits, MISSING_LEVEL)
         return self.activation(logits)
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> Tensor:
+        """Return the mask of the inputs, for each aspect: Keras's losses need that axis."""
+        if previous_mask is None:
+            return None
+        return ops.repeat(ops.expand_dims(previous_mask, axis=-1), self.num_aspects, axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Return the shape of the distributions."""

@@ -1,0 +1,60 @@
+"""Naive NumPy versions of every piece: slow, obvious, in float64."""
+
+import numpy as np
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - np.max(logits))
+    return exponentials / exponentials.sum()
+
+
+def attention_pooling(inputs, kernel, bias, query, mask=None):
+    """Return the pooled vectors and the scores, sample by sample, over the steps that count."""
+    outputs, scores = np.zeros(inputs[:, 0].shape), np.zeros(inputs.shape[:2])
+    for sample, steps in enumerate(inputs):
+        kept = np.flatnonzero(np.ones(len(steps)) if mask is None else mask[sample])
+        if len(kept):
+            scores[sample, kept] = softmax(np.tanh(steps[kept] @ kernel + bias) @ query)
+            outputs[sample] = scores[sample, kept] @ steps[kept]
+    return outputs, scores
+
+
+def text_cnn_features(inputs, kernels, biases, activation, mask=None):
+    """Return the features, window by window, with zeros beyond the ends and for masked steps."""
+    rows = []
+    for sample, steps in enumerate(inputs):
+        kept = np.flatnonzero(np.ones(len(steps)) if mask is None else mask[sample])
+        row = []
+        for kernel, bias in zip(kernels, biases, strict=True):
+            width, found = len(kernel), np.zeros((len(kept), len(bias)))
+            for number, center in enumerate(kept):
+                found[number] = bias
+                for offset in range(width):
+                    step = center + offset - (width - 1) // 2
+                    if step in kept:
+                        found[number] += steps[step] @ kernel[offset]
+            row.append(activation(found).max(axis=0) if len(kept) else np.zeros(len(bias)))
+        rows.append(np.concatenate(row))
+    return np.array(rows)
+
+
+def fine_grained_softmax(inputs, kernel, bias, levels):
+    """Return one softmax per aspect, with zeros for the levels that it does not have."""
+    logits = inputs @ kernel + bias
+    outputs = np.zeros((*logits.shape[:-1], len(levels), max(levels)))
+    for place in np.ndindex(*logits.shape[:-1]):
+        first = 0
+        for aspect, count in enumerate(levels):
+            outputs[(*place, aspect)][:count] = softmax(logits[place][first : first + count])
+            first += count
+    return outputs
+
+
+def f1_scores(true, predicted, weights):
+    """Return the F1 score of each column, 0 for 0 / 0."""
+    scores = []
+    for actual, guessed in zip(true.T, predicted.T, strict=True):
+        hits = 2 * np.sum(weights * actual * guessed)
+        total = np.sum(weights * actual) + np.sum(weights * guessed)
+        scores.append(hits / total if total else 0.0)
+    return np.array(scores)

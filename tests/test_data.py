@@ -1,0 +1,233 @@
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_mlc.data import repeat_pairs
+
+ROWS = np.arange(10, dtype="float32").reshape(5, 2)
+TWICE = ROWS[[0, 0, 1, 1, 2, 2, 3, 3, 4, 4]]
+
+
+class Batches(keras.utils.PyDataset):
+    """Three batches of two rows, two and one, with a record of the epochs."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.begun = self.ended = 0
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        rows = ROWS[2 * index : 2 * index + 2]
+        return rows, rows.sum(axis=1)
+
+    def on_epoch_begin(self):
+        self.begun += 1
+
+    def on_epoch_end(self):
+        self.ended += 1
+
+
+def endless():
+    while True:
+        yield ROWS, ROWS[:, 0]
+
+
+def linear_model():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    model.layers[0].set_weights([np.ones((2, 1))])
+    model.compile(keras.optimizers.SGD(0.001), "mse", run_eagerly=True)
+    return model
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 3), (4, 3, 2), (0, 3), (1, 1)])
+def test_arrays(shape):
+    rows = np.random.default_rng(0).normal(size=shape)
+    twice = repeat_pairs(rows)
+    assert twice.shape == (2 * shape[0], *shape[1:])
+    np.testing.assert_array_equal(twice[::2], rows)
+    np.testing.assert_array_equal(twice[1::2], rows)
+
+
+def test_arrays_of_strings():
+    assert repeat_pairs(np.array(["a", "bc"])).tolist() == ["a", "a", "bc", "bc"]
+
+
+def test_nested_structures():
+    data = ({"ids": ROWS, "mask": [ROWS[:, 0], ROWS > 2]}, ROWS[:, 1], None)
+    inputs, targets, weights = repeat_pairs(data)
+    assert list(inputs) == ["ids", "mask"] and type(inputs["mask"]) is list and weights is None
+    np.testing.assert_array_equal(inputs["ids"], TWICE)
+    np.testing.assert_array_equal(inputs["mask"][0], TWICE[:, 0])
+    np.testing.assert_array_equal(inputs["mask"][1], TWICE > 2)
+    np.testing.assert_array_equal(targets, TWICE[:, 1])
+
+
+@pytest.mark.parametrize("convert", [tf.constant, tf.Variable, keras.ops.convert_to_tensor])
+def test_tensors(convert):
+    twice = repeat_pairs(convert(ROWS))
+    assert tf.is_tensor(twice)
+    np.testing.assert_array_equal(twice, TWICE)
+
+
+def test_ragged_tensors():
+    twice = repeat_pairs(tf.ragged.constant([[1, 2], [], [3]]))
+    assert twice.to_list() == [[1, 2], [1, 2], [], [], [3], [3]]
+
+
+@pytest.mark.parametrize("drop_remainder", [True, False])
+def test_dataset(drop_remainder):
+    data = {"x": ROWS, "text": np.array(list("abcde"))}, ROWS[:, 0]
+    dataset = tf.data.Dataset.from_tensor_slices(data).batch(2, drop_remainder)
+    repeated = repeat_pairs(dataset)
+    inputs, targets = repeated.element_spec
+    assert inputs["x"].shape == ((4, 2) if drop_remainder else (None, 2))
+    assert int(repeated.cardinality()) == (2 if drop_remainder else 3)
+    rows = 8 if drop_remainder else 10
+    found = list(repeated)
+    np.testing.assert_array_equal(np.concatenate([x["x"] for x, _ in found]), TWICE[:rows])
+    np.testing.assert_array_equal(np.concatenate([y for _, y in found]), TWICE[:rows, 0])
+    texts = b"".join(np.concatenate([x["text"] for x, _ in found]))
+    assert texts == b"aabbccddee"[:rows]
+
+
+def test_dataset_keeps_the_structure_of_its_elements():
+    for structure in (ROWS, (ROWS,), {"x": ROWS}, (ROWS, ROWS), ((ROWS, ROWS),)):
+        dataset = tf.data.Dataset.from_tensor_slices(structure).batch(5)
+        found = next(iter(repeat_pairs(dataset)))
+        keras.tree.assert_same_structure(found, structure)
+        for rows in keras.tree.flatten(found):
+            np.testing.assert_array_equal(rows, TWICE)
+
+
+def test_dataset_of_ragged_tensors():
+    dataset = tf.data.Dataset.from_tensor_slices(tf.ragged.constant([[1, 2], [3], []])).batch(2)
+    found = [batch.to_list() for batch in repeat_pairs(dataset)]
+    assert found == [[[1, 2], [1, 2], [3], [3]], [[], []]]
+
+
+def test_dataset_of_unknown_shapes():
+    dataset = tf.data.Dataset.from_generator(lambda: [ROWS], output_types="float32")
+    np.testing.assert_array_equal(next(iter(repeat_pairs(dataset))), TWICE)
+
+
+def test_py_dataset():
+    dataset = Batches(workers=2, max_queue_size=3)
+    repeated = repeat_pairs(dataset)
+    assert isinstance(repeated, keras.utils.PyDataset)
+    assert len(repeated) == repeated.num_batches == 3
+    assert repeated.workers == 2 and repeated.max_queue_size == 3
+    assert not repeated.use_multiprocessing
+    inputs, targets = zip(*(repeated[index] for index in range(3)), strict=True)
+    np.testing.assert_array_equal(np.concatenate(inputs), TWICE)
+    np.testing.assert_array_equal(np.concatenate(targets), TWICE.sum(axis=1))
+    linear_model().fit(repeated, epochs=2, shuffle=False, verbose=0)
+    assert dataset.begun == dataset.ended == 2
+
+
+def test_py_dataset_without_end():
+    class Endless(Batches):
+        @property
+        def num_batches(self):
+            return None
+
+    assert repeat_pairs(Endless()).num_batches is None
+
+
+def test_generators():
+    repeated = repeat_pairs(endless())
+    for _ in range(2):
+        inputs, targets = next(repeated)
+        np.testing.assert_array_equal(inputs, TWICE)
+        np.testing.assert_array_equal(targets, TWICE[:, 0])
+    rows = list(repeat_pairs(iter([ROWS[:1], ROWS[1:]])))
+    np.testing.assert_array_equal(np.concatenate(rows), TWICE)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "dataset", "py_dataset", "generator"])
+def test_fit_sees_pairs(kind):
+    """The same rows twice leave the mean loss, and so the trained weights, what they are."""
+    targets = ROWS.sum(axis=1) + 1
+    data = {
+        "arrays": (ROWS, targets),
+        "dataset": tf.data.Dataset.from_tensor_slices((ROWS, targets)).batch(5),
+        "py_dataset": Batches(),
+        "generator": ((ROWS, targets) for _ in range(1)),
+    }[kind]
+    repeated, model = repeat_pairs(data), linear_model()
+    if kind == "arrays":
+        model.fit(*repeated, batch_size=10, shuffle=False, verbose=0)
+    else:
+        model.fit(repeated, shuffle=False, verbose=0)
+    plain = linear_model()
+    if kind == "py_dataset":
+        plain.fit(Batches(), shuffle=False, verbose=0)
+    else:
+        plain.fit(ROWS, targets, batch_size=5, shuffle=False, verbose=0)
+    np.testing.assert_allclose(model.get_weights()[0], plain.get_weights()[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("batch_size", [2, None])
+def test_torch_loaders(workers, batch_size):
+    torch = pytest.importorskip("torch")
+    rows = torch.tensor(ROWS)
+    samples = torch.utils.data.TensorDataset(rows, rows[:, 0])
+    if batch_size is None:
+        samples = [(rows[:2], rows[:2, 0]), (rows[2:], rows[2:, 0])]
+    loader = torch.utils.data.DataLoader(samples, batch_size, num_workers=workers)
+    repeated = repeat_pairs(loader)
+    assert isinstance(repeated, torch.utils.data.DataLoader) and len(repeated) == len(loader)
+    inputs, targets = zip(*repeated, strict=True)
+    np.testing.assert_array_equal(torch.cat(inputs), TWICE)
+    np.testing.assert_array_equal(torch.cat(targets), TWICE[:, 0])
+    np.testing.assert_array_equal(torch.cat([x for x, _ in loader]), ROWS)
+    linear_model().fit(repeated, shuffle=False, verbose=0)
+
+
+def test_arrays_of_jax():
+    jax = pytest.importorskip("jax")
+    twice = repeat_pairs(jax.numpy.asarray(ROWS))
+    assert isinstance(twice, jax.Array)
+    np.testing.assert_array_equal(twice, TWICE)
+
+
+def test_asks_for_no_package_that_is_missing(monkeypatch):
+    for package in ("tensorflow", "torch", "jax"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
+    np.testing.assert_array_equal(repeat_pairs(ROWS), TWICE)
+    assert not {"tensorflow", "torch", "jax"} & set(sys.modules)
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        lambda: tf.data.Dataset.range(3),
+        lambda: tf.data.Dataset.from_tensor_slices((ROWS, ROWS[:, 0])),
+        lambda: tf.data.Dataset.from_tensor_slices((np.ones((4, 64)), np.ones((4, 55)))),
+    ],
+)
+def test_refuses_datasets_without_batches(dataset):
+    with pytest.raises(ValueError, match=r"`data` must be batched: call `batch`.*element_spec="):
+        repeat_pairs(dataset())
+
+
+@pytest.mark.parametrize("data", [np.float32(1), [1, 2], ["a", "b"], "text", 3.0, len, object()])
+def test_refuses_what_holds_no_rows(data):
+    with pytest.raises(TypeError, match=r"`data` must hold arrays .*Received: .* of type "):
+        repeat_pairs(data)
+
+
+@pytest.mark.parametrize("data", [np.array(1), tf.constant(1), (ROWS, np.array(1))])
+def test_refuses_arrays_without_rows(data):
+    with pytest.raises(ValueError, match=r"`data` must have samples along its first axis.*Rec"):
+        repeat_pairs(data)
+
+
+def test_refuses_sparse_tensors():
+    with pytest.raises(TypeError, match=r"`data` must hold .*of type SparseTensor"):
+        repeat_pairs(tf.sparse.eye(2))

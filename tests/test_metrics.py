@@ -1,0 +1,294 @@
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import f1_score
+
+import reference
+from keras_mlc import metrics
+from keras_mlc.metrics import MultilabelF1Score
+
+AVERAGES = ["micro", "macro", "weighted", "samples", None]
+LABELS = 5
+
+
+def batches(sizes=(4, 1, 7, 3), seed=0):
+    """Return batches of labels, scores and weights; a label and a sample have no positives."""
+    generator = np.random.default_rng(seed)
+    for size in sizes:
+        y_true = generator.random((size, LABELS)) < 0.4
+        y_pred = generator.normal(size=(size, LABELS))
+        y_true[:, 2], y_pred[:, 2] = False, -1.0
+        y_true[0], y_pred[0] = False, -1.0
+        yield y_true, y_pred, generator.uniform(0.1, 3, size)
+
+
+def counted(metric, weighted=False, **arguments):
+    for y_true, y_pred, weights in batches(**arguments):
+        metric.update_state(y_true, y_pred, weights if weighted else None)
+    return np.asarray(metric.result())
+
+
+def expected_score(average, threshold=0.0, weighted=False):
+    y_true, y_pred, weights = (np.concatenate(part) for part in zip(*batches(), strict=True))
+    return f1_score(
+        y_true,
+        y_pred > threshold,
+        average=average,
+        zero_division=0,
+        sample_weight=weights if weighted else None,
+    )
+
+
+def counts(metric):
+    return np.asarray(metric.totals, "float64") + np.asarray(metric.remainders, "float64")
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize("threshold", [0.0, 0.7, -1.5])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_agrees_with_scikit_learn(average, threshold, weighted):
+    metric = MultilabelF1Score(average, threshold)
+    expected = expected_score(average, threshold, weighted)
+    np.testing.assert_allclose(counted(metric, weighted), expected, rtol=1e-6)
+    metric.reset_state()
+    np.testing.assert_allclose(counted(metric, weighted), expected, rtol=1e-6)
+
+
+def test_agrees_with_the_naive_form():
+    y_true, y_pred, weights = (np.concatenate(part) for part in zip(*batches(), strict=True))
+    expected = reference.f1_scores(y_true, y_pred > 0, weights)
+    np.testing.assert_allclose(counted(MultilabelF1Score(None), True), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_nothing_counted_is_0(average):
+    metric = MultilabelF1Score(average)
+    assert float(metric.result()) == 0
+    metric.update_state(np.zeros((2, 3)), -np.ones((2, 3)))
+    assert (np.asarray(metric.result()) == 0).all()
+    metric.update_state(np.ones((2, 3)), np.ones((2, 3)), np.zeros(2))
+    assert (np.asarray(metric.result()) == 0).all()
+
+
+@pytest.mark.parametrize("true_dtype", ["bool", "int8", "int64", "float16", "float32", "float64"])
+def test_labels_of_any_dtype(true_dtype):
+    metric = MultilabelF1Score("macro")
+    for y_true, y_pred, _ in batches():
+        metric.update_state(y_true.astype(true_dtype), y_pred)
+    np.testing.assert_allclose(metric.result(), expected_score("macro"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("average", ["macro", "samples"])
+def test_every_dtype(dtype, average):
+    metric = MultilabelF1Score(average, dtype=dtype)
+    for y_true, y_pred, weights in batches():
+        metric.update_state(y_true, tf.cast(y_pred, dtype), weights)
+    assert keras.backend.standardize_dtype(metric.result().dtype) == dtype
+    assert keras.backend.standardize_dtype(metric.totals.dtype) in ("float32", "float64")
+    tolerance = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-12}[dtype]
+    expected = expected_score(average, weighted=True)
+    # float64 weights are cast to the dtype of the state.
+    np.testing.assert_allclose(float(metric.result()), expected, rtol=tolerance)
+
+
+def test_soft_labels_count_above_one_half():
+    metric = MultilabelF1Score(None)
+    metric.update_state(np.array([[0.5, 0.51, 1.0]]), np.ones((1, 3)) * 2)
+    assert np.asarray(metric.result()).tolist() == [0, 1, 1]
+
+
+def test_a_score_at_the_threshold_is_not_predicted():
+    metric = MultilabelF1Score(None)
+    metric.update_state(np.ones((1, 4)), np.array([[0.0, -0.0, 1e-30, np.nan]], "float32"))
+    assert np.asarray(metric.result()).tolist() == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("jit_compile", [None, False, True])
+def test_counts_beyond_what_float32_counts(jit_compile):
+    metric = MultilabelF1Score(None)
+    metric.update_state(np.ones((1, 2)), np.full((1, 2), 3.0), np.zeros(1))
+    update = metric.update_state
+    if jit_compile is not None:
+        update = tf.function(update, jit_compile=jit_compile)
+    y_true, y_pred = np.array([[True, False]]), np.ones((1, 2), "float32")
+    many = np.array([2.0**30 - 2**7], "float32")
+    update(y_true, y_pred, many)
+    for _ in range(35):
+        update(y_true, y_pred, np.array([1.0], "float32"))
+        update(y_true, y_pred, np.array([2.0**24 - 1], "float32"))
+    total = 2**30 - 2**7 + 35 * 2**24
+    assert counts(metric).tolist() == [[total, 0], [total, total], [total, 0]]
+
+
+@pytest.mark.parametrize("average", ["macro", "samples"])
+def test_weights_add_up_over_many_batches(average):
+    metric = MultilabelF1Score(average)
+    metric.update_state(np.ones((1, 1)), np.full((1, 1), 2.0), np.zeros(1))
+    y_true, y_pred = tf.ones((1, 1)), tf.ones((1, 1))
+    weight = tf.constant([0.1])
+
+    @tf.function
+    def update():
+        for _ in tf.range(20_000):
+            metric.update_state(y_true, y_pred, weight)
+
+    update()
+    # The naive float32 sum is off by 1e-4 here.
+    np.testing.assert_allclose(counts(metric).ravel(), 20_000 * np.float64(np.float32(0.1)), 1e-12)
+
+
+def test_a_batch_of_too_many_rows_is_cut(monkeypatch):
+    monkeypatch.setattr(metrics, "EXACT_ROWS", 2)
+    for weighted in (False, True):
+        score = counted(MultilabelF1Score("macro"), weighted)
+        np.testing.assert_allclose(score, expected_score("macro", weighted=weighted), rtol=1e-6)
+
+
+def test_state_does_not_grow_with_samples():
+    for average, size in (("macro", 2 * 3 * LABELS), ("samples", 4)):
+        metric = MultilabelF1Score(average)
+        counted(metric)
+        assert sum(np.size(variable) for variable in metric.variables) == size
+
+
+def classifier(average="micro", weighted=False, **arguments):
+    model = keras.Sequential([keras.Input((LABELS,)), keras.layers.Dense(LABELS)])
+    metric = MultilabelF1Score(average, name="f1")
+    model.layers[0].set_weights([np.eye(LABELS), np.zeros(LABELS)])
+    kinds = "weighted_metrics" if weighted else "metrics"
+    model.compile(keras.optimizers.SGD(0.0), "mse", **{kinds: [metric]}, **arguments)
+    return model
+
+
+@pytest.mark.parametrize("average", ["weighted", "samples", None])
+def test_compiled_model(average):
+    y_true, y_pred, weights = (np.concatenate(part) for part in zip(*batches(), strict=True))
+    model = classifier(average, weighted=True)
+    expected = expected_score(average, weighted=True)
+    history = model.fit(y_pred, y_true, 4, sample_weight=weights, epochs=2, verbose=0).history
+    np.testing.assert_allclose(history["f1"], [expected] * 2, rtol=1e-5)
+
+
+def test_compiled_model_in_half_precision():
+    model = keras.Sequential(
+        [keras.Input((LABELS,)), keras.layers.Dense(LABELS, dtype="mixed_float16")]
+    )
+    model.layers[0].set_weights([np.eye(LABELS), np.zeros(LABELS)])
+    model.compile(loss="mse", metrics=[MultilabelF1Score(name="f1")], jit_compile=True)
+    y_true, y_pred, _ = (np.concatenate(part) for part in zip(*batches(), strict=True))
+    logs = model.evaluate(y_pred, y_true, batch_size=4, verbose=0, return_dict=True)
+    assert logs["f1"] == pytest.approx(expected_score("micro"), rel=1e-5)
+
+
+def test_saves_and_counts_on(tmp_path):
+    y_true, y_pred, _ = (np.concatenate(part) for part in zip(*batches(), strict=True))
+    model = classifier("macro")
+    model.fit(y_pred, y_true, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert loaded.evaluate(y_pred, y_true, verbose=0) == model.evaluate(y_pred, y_true, verbose=0)
+    history = loaded.fit(y_pred, y_true, verbose=0).history
+    assert history["f1"][0] == pytest.approx(expected_score("macro"), rel=1e-5)
+
+
+def test_config_holds_every_argument():
+    metric = MultilabelF1Score("samples", 0.3, name="mine", dtype="float16")
+    config = metric.get_config()
+    assert config == {"average": "samples", "threshold": 0.3, "name": "mine", "dtype": "float16"}
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert type(again) is MultilabelF1Score and again.get_config() == config
+
+
+def test_warns_once_of_probabilities():
+    metric, y_true = MultilabelF1Score(), np.ones((1, 2))
+    with pytest.warns(UserWarning, match=r"`y_pred` .* lie in \[0, 1\].*`threshold=0.5`") as seen:
+        metric.update_state(y_true, np.array([[0.2, 0.9]]))
+    assert seen[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metric.update_state(y_true, np.array([[0.2, 0.9]]))
+        metric.reset_state()
+        metric.update_state(y_true, np.array([[0.2, 0.9]]))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "first"), [(0.5, [[0.2, 0.9]]), (0.0, [[0.2, 1.1]]), (0.0, [[-0.1, 0.9]])]
+)
+def test_does_not_warn_of_scores(threshold, first):
+    metric = MultilabelF1Score(threshold=threshold)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metric.update_state(np.ones((1, 2)), np.array(first))
+        metric.update_state(np.ones((1, 2)), np.array([[0.2, 0.9]]))
+
+
+def test_an_empty_batch_counts_nothing():
+    metric = MultilabelF1Score("macro")
+    metric.update_state(np.zeros((0, LABELS)), np.zeros((0, LABELS)))
+    np.testing.assert_allclose(counted(metric), expected_score("macro"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("average", ["binary", "Micro", 1, True])
+def test_refuses_bad_average(average):
+    with pytest.raises(ValueError, match=rf"`average` must be one of.*average={average!r}"):
+        MultilabelF1Score(average)
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, "0", None, True, [0.0]])
+def test_refuses_bad_threshold(threshold):
+    with pytest.raises(ValueError, match=r"`threshold` must be a finite number.*threshold="):
+        MultilabelF1Score(threshold=threshold)
+
+
+@pytest.mark.parametrize("shape", [(3,), (), (2, 3, 4), (2, 0)])
+def test_refuses_scores_of_another_rank(shape):
+    with pytest.raises(ValueError, match=r"`y_pred` must have shape .*Received: y_true.shape="):
+        MultilabelF1Score().update_state(np.ones(shape), np.ones(shape))
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (3, 3), (2,), (2, 3, 1)])
+def test_refuses_labels_of_another_shape(shape):
+    metric = MultilabelF1Score()
+    with pytest.raises(ValueError, match=r"`y_true` must have the shape of `y_pred`.*\(2, 3\)"):
+        metric.update_state(np.ones(shape), np.ones((2, 3)))
+    assert not metric.variables
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_refuses_integer_scores(dtype):
+    with pytest.raises(ValueError, match=rf"`y_pred` must .*floating point.*dtype={dtype}"):
+        MultilabelF1Score().update_state(np.ones((2, 3)), np.ones((2, 3), dtype))
+
+
+@pytest.mark.parametrize("value", [2, -1, np.nan])
+def test_refuses_labels_outside(value):
+    metric = MultilabelF1Score()
+    with pytest.raises(ValueError, match=r"`y_true` must lie between 0 and 1. Received: values"):
+        metric.update_state(np.array([[0, value]]), np.ones((1, 2)))
+
+
+def test_refuses_another_number_of_labels():
+    metric = MultilabelF1Score()
+    counted(metric)
+    before = counts(metric)
+    with pytest.raises(ValueError, match=rf"`y_pred` must keep .* {LABELS} so far.*\(2, 3\)"):
+        metric.update_state(np.ones((2, 3)), np.ones((2, 3)))
+    np.testing.assert_array_equal(counts(metric), before)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (1, 2), (2, 1, 1)])
+def test_refuses_weights_of_another_shape(shape):
+    with pytest.raises(ValueError, match=r"`sample_weight` must have shape .*sample_weight.shape="):
+        MultilabelF1Score().update_state(np.ones((2, 3)), np.ones((2, 3)) * 2, np.ones(shape))
+
+
+def test_weights_may_stand_in_a_column():
+    column, flat = MultilabelF1Score("macro"), MultilabelF1Score("macro")
+    for y_true, y_pred, weights in batches():
+        column.update_state(y_true, y_pred, weights[:, None])
+        flat.update_state(y_true, y_pred, weights)
+    assert float(column.result()) == float(flat.result())
