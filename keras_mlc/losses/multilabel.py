@@ -1,5 +1,7 @@
 """The multi-label categorical cross-entropy, for dense and for sparse labels."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -61,14 +63,23 @@ def multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tenso
             f"{values.min()} to {values.max()}. Label indices go to "
             "`sparse_multilabel_categorical_crossentropy`."
         )
-    targets = ops.cast(y_true, y_pred.dtype)
     if None in (*y_true.shape, *y_pred.shape):
-        targets = ops.reshape(targets, ops.shape(y_pred))  # Fails where it would broadcast.
-    # As summands in the exponent, weights cost fewer passes over the scores than as factors, and
-    # a weight of 0 cannot meet an infinite exponential.
-    return _log1p_sum_exp(y_pred + ops.log(1.0 - targets)) + _log1p_sum_exp(
-        ops.log(targets) - y_pred
-    )
+        y_true = ops.reshape(y_true, ops.shape(y_pred))  # Fails where it would broadcast.
+    negative, positive = _log_weights(y_true, y_pred.dtype)
+    return _log1p_sum_exp(y_pred + negative) + _log1p_sum_exp(positive - y_pred)
+
+
+def _log_weights(y_true: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
+    """Return the logarithms of `1 - y_true` and `y_true`.
+
+    As summands in the exponent, weights cost fewer passes over the scores than as factors, and a
+    weight of 0 cannot meet an infinite exponential.
+    """
+    targets = ops.cast(y_true, dtype)
+    if keras.backend.is_float_dtype(keras.backend.standardize_dtype(y_true.dtype)):
+        return ops.log(1.0 - targets), ops.log(targets)
+    low = -0.75 * _maximum(dtype)  # A product is cheaper than a logarithm.
+    return low * targets, low - low * targets
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
@@ -120,10 +131,16 @@ def sparse_multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -
     last = indices[:, -1:]
     # Padding points to a target once more, or to label 0 where there is no target.
     labels = ops.maximum(ops.where(indices < 0, last, indices), 0)
-    label_scores = ops.take_along_axis(scores, labels, axis=-1)
-
     rows = ops.broadcast_to(ops.arange(ops.shape(labels)[0])[:, None], ops.shape(labels))
     places = ops.stack([ops.reshape(rows, (-1,)), ops.reshape(labels, (-1,))], axis=-1)
+    if keras.backend.backend() == "tensorflow":
+        # The gradient of TensorFlow's `take_along_axis` is one more array of scores.
+        from keras_mlc.losses._ops_tensorflow import gather
+
+        label_scores = ops.reshape(gather(scores, places), ops.shape(labels))
+    else:
+        label_scores = ops.take_along_axis(scores, labels, axis=-1)
+
     low = ops.full((ops.shape(places)[0],), -float("inf"), dtype=scores.dtype)
     negative = _log1p_sum_exp(ops.scatter_update(scores, places, low))
     with_label_0 = negative + ops.softplus(label_scores[:, 0] - negative)
@@ -142,8 +159,11 @@ def _log1p_sum_exp(x: Tensor) -> Tensor:
     shift = ops.squeeze(shift, axis=-1)
     result = shift + ops.log1p(total + ops.expm1(-shift))
     # Two of these are added: only bfloat16 scores near the maximum come here.
-    maximum = np.finfo(keras.backend.standardize_dtype(x.dtype)).max
-    return ops.minimum(result, float(maximum / 2))
+    return ops.minimum(result, _maximum(x.dtype) / 2)
+
+
+def _maximum(dtype: Any) -> float:
+    return float(np.finfo(keras.backend.standardize_dtype(dtype)).max)
 
 
 def _scores(y_pred: Tensor) -> Tensor:
