@@ -1,6 +1,7 @@
 """Data for losses that compare a sample with itself."""
 
 import copy
+import reprlib
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -65,8 +66,8 @@ def _repeat_rows(rows: Any) -> Any:
     if repeat is None:
         raise TypeError(
             "`data` must hold arrays or dense tensors, or be a batched dataset or a generator of "
-            f"batches. Received: {rows!r} of type {type(rows).__name__}. Lists of numbers or "
-            "strings become an array with `numpy.array`."
+            f"batches. Received: {reprlib.repr(rows)} of type {type(rows).__name__}. Lists of "
+            "numbers or strings become an array with `numpy.array`."
         )
     if rows.shape == ():
         raise ValueError(
