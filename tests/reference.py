@@ -58,3 +58,50 @@ def f1_scores(true, predicted, weights):
         total = np.sum(weights * actual) + np.sum(weights * guessed)
         scores.append(hits / total if total else 0.0)
     return np.array(scores)
+
+
+def multilabel_categorical_crossentropy(labels, scores):
+    """Return the loss of one sample after another."""
+    losses = np.zeros(scores.shape[:-1])
+    for row in np.ndindex(losses.shape):
+        others = sum((1 - t) * np.exp(s) for t, s in zip(labels[row], scores[row], strict=True))
+        targets = sum(t * np.exp(-s) for t, s in zip(labels[row], scores[row], strict=True))
+        losses[row] = np.log1p(others) + np.log1p(targets)
+    return losses
+
+
+def multi_hot(indices, num_labels):
+    """Return dense labels; an index of -1 stands for none."""
+    labels = np.zeros((*indices.shape[:-1], num_labels))
+    for place in np.ndindex(indices.shape):
+        if indices[place] >= 0:
+            labels[(*place[:-1], indices[place])] = 1
+    return labels
+
+
+def kullback_leibler(p, q):
+    """Return KL(p || q), summed over the last axis."""
+    return np.sum(p * np.log(p / q), axis=-1)
+
+
+def r_drop(base_values, probabilities, alpha, divergence):
+    """Return the loss of each row, pair by pair."""
+    values = np.array(base_values, dtype="float64")
+    for i in range(0, len(values), 2):
+        p, q = probabilities[i], probabilities[i + 1]
+        both = kullback_leibler(p, q) + kullback_leibler(q, p)
+        if divergence == "bernoulli":
+            both = both + kullback_leibler(1 - p, 1 - q) + kullback_leibler(1 - q, 1 - p)
+        values[i : i + 2] += alpha / 4 * both
+    return values
+
+
+def finite_differences(function, x, step=1e-5):
+    """Return the gradient of a function of one array to a scalar, by central differences."""
+    gradient = np.zeros(x.shape)
+    for place in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[place] += step
+        down[place] -= step
+        gradient[place] = (function(up) - function(down)) / (2 * step)
+    return gradient

@@ -154,7 +154,7 @@ def sparse_multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -
 
 def _log1p_sum_exp(x: Tensor) -> Tensor:
     """Return `log(1 + sum(exp(x)))` over the last axis, also where the sum is tiny or huge."""
-    shift = ops.stop_gradient(ops.maximum(ops.max(x, axis=-1, keepdims=True), 0.0))
+    shift = ops.stop_gradient(ops.max(x, axis=-1, keepdims=True, initial=0.0))
     total = ops.sum(ops.exp(x - shift), axis=-1)
     shift = ops.squeeze(shift, axis=-1)
     result = shift + ops.log1p(total + ops.expm1(-shift))

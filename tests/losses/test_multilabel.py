@@ -1,0 +1,355 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import reference
+from keras_mlc.losses import (
+    MultilabelCategoricalCrossentropy,
+    SparseMultilabelCategoricalCrossentropy,
+    multilabel_categorical_crossentropy,
+    sparse_multilabel_categorical_crossentropy,
+)
+
+LABELS = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]])
+INDICES = np.array([[2, 0, -1, 0, 2], [-1] * 5, [3, 2, 1, 0, -1], [-1, 1, -1, 1, 1]])
+SOFT = np.array([[0.9, 0.1, 0.5, 0.0], [0.2, 1.0, 0.0, 0.7], [0.05] * 4, [1.0] * 4])
+SCORES = np.random.default_rng(0).normal(0, 3, (4, 4))
+MODES = ["eager", "graph", "xla"]
+
+
+def compiled(function, mode, signature=None):
+    if mode == "eager":
+        return lambda *args: function(*map(tf.convert_to_tensor, args))
+    return tf.function(function, jit_compile=mode == "xla", input_signature=signature)
+
+
+def derivatives(loss, mode):
+    """Return a function of scores to the value, its gradient, and that of the gradient's square."""
+
+    def compute(scores):
+        weights = tf.range(1, 5, dtype=scores.dtype)
+        with tf.GradientTape() as outer:
+            outer.watch(scores)
+            with tf.GradientTape() as inner:
+                inner.watch(scores)
+                value = tf.reduce_sum(weights * loss(scores))
+            gradient = inner.gradient(value, scores)
+            square = tf.reduce_sum(gradient**2)
+        return value, gradient, outer.gradient(square, scores)
+
+    return compiled(compute, mode)
+
+
+def value_and_gradient(loss, scores, mode):
+    def compute(scores):
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            value = loss(scores)
+        return value, tape.gradient(value, scores)
+
+    return compiled(compute, mode)(scores)
+
+
+def close(actual, expected, tolerance=1e-6):
+    np.testing.assert_allclose(np.asarray(actual), expected, rtol=tolerance, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("labels", [LABELS, SOFT], ids=["hard", "soft"])
+def test_agrees_with_the_naive_form(labels, mode):
+    function = compiled(multilabel_categorical_crossentropy, mode)
+    expected = reference.multilabel_categorical_crossentropy(labels, SCORES)
+    close(function(labels, SCORES), expected, 1e-12)
+    close(function(labels.astype("float32"), SCORES.astype("float32")), expected, 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int64", "float16", "float64"])
+def test_labels_of_any_dtype(dtype):
+    loss = multilabel_categorical_crossentropy(LABELS.astype(dtype), SCORES)
+    close(loss, reference.multilabel_categorical_crossentropy(LABELS, SCORES))
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4), (2, 3, 4), (1, 2, 2, 4), (0, 4), (3, 1)])
+def test_any_rank(shape):
+    rng = np.random.default_rng(1)
+    scores, indices = rng.normal(size=shape), rng.integers(-1, shape[-1], (*shape[:-1], 3))
+    labels = reference.multi_hot(indices, shape[-1])
+    expected = reference.multilabel_categorical_crossentropy(labels, scores)
+    for loss in (
+        multilabel_categorical_crossentropy(labels, scores),
+        sparse_multilabel_categorical_crossentropy(indices, scores),
+    ):
+        assert loss.shape == shape[:-1]
+        close(loss, expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", ["hard", "soft", "sparse"])
+def test_first_and_second_derivatives(form, mode):
+    labels = SOFT if form == "soft" else LABELS
+
+    def loss(scores):
+        if form == "sparse":
+            return sparse_multilabel_categorical_crossentropy(INDICES, scores)
+        return multilabel_categorical_crossentropy(labels, scores)
+
+    def naive(scores):
+        return np.arange(1, 5) @ reference.multilabel_categorical_crossentropy(labels, scores)
+
+    compute = derivatives(loss, mode)
+    value, gradient, second = compute(SCORES)
+    close(value, naive(SCORES), 1e-12)
+    np.testing.assert_allclose(
+        gradient, reference.finite_differences(naive, SCORES), rtol=1e-6, atol=1e-8
+    )
+    squares = reference.finite_differences(
+        lambda scores: float(tf.reduce_sum(compute(scores)[1] ** 2)), SCORES
+    )
+    np.testing.assert_allclose(second, squares, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_the_largest_scores_have_finite_value_and_gradient(dtype, sparse, mode):
+    fraction = 1 if dtype in ("float16", "bfloat16") else 4
+    top = float(ops.convert_to_numpy(tf.as_dtype(dtype).max)) / fraction
+    scores = tf.constant(
+        [[top, -top, 0, 1], [top, -top, top, -top], [-top, top, -top, 2], [-top, -top, 3, top]],
+        dtype,
+    )
+    for labels, indices in ((LABELS, INDICES), (LABELS.astype("float32"), INDICES)):
+
+        def loss(scores, labels=labels, indices=indices):
+            if sparse:
+                return sparse_multilabel_categorical_crossentropy(indices, scores)
+            return multilabel_categorical_crossentropy(labels, scores)
+
+        value, gradient = value_and_gradient(loss, scores, mode)
+        assert value.dtype == ("float64" if dtype == "float64" else "float32")
+        assert gradient.dtype == dtype
+        assert np.isfinite(value).all() and np.isfinite(np.asarray(gradient, "float64")).all()
+        assert np.abs(np.asarray(gradient, "float64")).max() <= 1
+        if dtype == "float16":
+            close(value, [np.log1p(np.e) + np.log(2), top, top, 2 * top], 1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_a_huge_target_does_not_hide_the_other_labels(dtype):
+    scores = tf.constant([[1e4, 3.0, 2.0]])
+    value, gradient = value_and_gradient(
+        lambda s: multilabel_categorical_crossentropy(np.array([[1, 0, 0]], dtype), s),
+        scores,
+        "eager",
+    )
+    total = np.exp(3) + np.exp(2)
+    close(value, [np.log1p(total)])
+    close(gradient, [[0, np.exp(3) / (1 + total), np.exp(2) / (1 + total)]])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_tiny_loss_keeps_its_digits(mode):
+    scores = np.where(LABELS == 1, 50, -50).astype("float32")
+    expected = np.full(4, 4 * np.exp(-50.0))
+    for labels in (LABELS, LABELS.astype("float32")):
+        value, gradient = value_and_gradient(
+            lambda s, labels=labels: multilabel_categorical_crossentropy(labels, s), scores, mode
+        )
+        close(value / expected, 1, 1e-5)
+        close(gradient / np.exp(-50.0), np.where(LABELS == 1, -1, 1), 1e-5)
+    value, gradient = value_and_gradient(
+        lambda s: sparse_multilabel_categorical_crossentropy(INDICES, s), scores, mode
+    )
+    close(value / expected, 1, 1e-5)
+    close(gradient / np.exp(-50.0), np.where(LABELS == 1, -1, 1), 1e-5)
+
+
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_dynamic_shapes(mode):
+    dense = compiled(
+        multilabel_categorical_crossentropy,
+        mode,
+        [tf.TensorSpec([None, None]), tf.TensorSpec([None, None])],
+    )
+    sparse = compiled(
+        sparse_multilabel_categorical_crossentropy,
+        mode,
+        [tf.TensorSpec([None, None], "int32"), tf.TensorSpec([None, None])],
+    )
+    rng = np.random.default_rng(2)
+    for batch, num_labels, max_targets in ((2, 5, 3), (3, 1, 4), (2, 4, 0)):
+        indices = rng.integers(-1, num_labels, (batch, max_targets)).astype("int32")
+        labels = reference.multi_hot(indices, num_labels).astype("float32")
+        scores = rng.normal(size=labels.shape).astype("float32")
+        expected = reference.multilabel_categorical_crossentropy(labels, scores)
+        close(dense(labels, scores), expected, 1e-5)
+        close(sparse(indices, scores), expected, 1e-5)
+
+
+def test_labels_of_a_dynamic_shape_do_not_broadcast():
+    signature = [tf.TensorSpec([None, None]), tf.TensorSpec([None, 4])]
+    function = compiled(multilabel_categorical_crossentropy, "graph", signature)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        function(LABELS[:, :1].astype("float32"), SCORES.astype("float32"))
+
+
+def test_the_sparse_form_builds_no_dense_labels():
+    batch, num_labels = 3, 1009
+    function = tf.function(sparse_multilabel_categorical_crossentropy)
+    graph = function.get_concrete_function(
+        tf.TensorSpec([batch, 7], "int32"), tf.TensorSpec([batch, num_labels])
+    ).graph
+    outputs = [out for op in graph.get_operations() for out in op.outputs]
+    large = [out for out in outputs if out.shape.rank and num_labels in out.shape]
+    assert {out.dtype for out in large} == {tf.float32}
+    changed = [out.op.type for out in large if out.op.type not in ("Placeholder", "Reshape")]
+    assert sorted(changed) == ["Exp", "Sub", "TensorScatterUpdate"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "mixed_float16", "mixed_bfloat16", "float32"])
+def test_the_sparse_class_keeps_large_indices_exact(dtype):
+    scores = np.random.default_rng(3).normal(size=(1, 5000)).astype("float32")
+    loss = SparseMultilabelCategoricalCrossentropy(dtype=dtype)
+    for indices in (np.array([[4095, 2049, -1]]), np.array([[4095.0, 2049.0, -1.0]])):
+        labels = reference.multi_hot(indices.astype(int), 5000)
+        expected = reference.multilabel_categorical_crossentropy(labels, scores)[0]
+        close(loss(indices, scores), expected, 1e-5)
+    neighbour = float(loss(np.array([[4096, 2048, -1]]), scores))
+    assert abs(neighbour - expected) > 1e-2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_the_classes_compute_and_return_at_least_float32(dtype):
+    scores = np.array([[6e4, -6e4]] * 3, "float32")
+    for loss, labels in (
+        (MultilabelCategoricalCrossentropy(dtype=dtype), np.array([[0, 1]] * 3)),
+        (SparseMultilabelCategoricalCrossentropy(dtype=dtype), np.array([[1]] * 3)),
+    ):
+        assert loss(labels, scores).dtype == "float32"
+        close(loss(labels, scores), 12e4)
+
+
+@pytest.mark.parametrize(
+    ("cls", "labels"),
+    [
+        (MultilabelCategoricalCrossentropy, LABELS),
+        (SparseMultilabelCategoricalCrossentropy, INDICES),
+    ],
+)
+class TestClasses:
+    def test_reductions_and_sample_weights(self, cls, labels):
+        rows = reference.multilabel_categorical_crossentropy(LABELS, SCORES)
+        weights = np.array([1.0, 0.0, 2.0, 0.5])
+        close(cls()(labels, SCORES), rows.mean(), 1e-5)
+        close(cls(reduction="sum")(labels, SCORES), rows.sum(), 1e-5)
+        close(cls(reduction=None, dtype="float64")(labels, SCORES), rows)
+        close(cls(reduction=None)(labels, SCORES, weights), rows * weights, 1e-5)
+        close(cls()(labels, SCORES, weights), np.mean(rows * weights), 1e-5)
+        close(cls()(labels, SCORES, weights[:, None]), np.mean(rows * weights), 1e-5)
+
+    def test_a_mask_of_the_scores_counts(self, cls, labels):
+        rows = reference.multilabel_categorical_crossentropy(LABELS, SCORES)
+        masking = keras.layers.Masking(mask_value=0.0)
+        scores = masking(np.stack([SCORES, np.zeros_like(SCORES)], axis=1))
+        close(cls()(np.stack([labels, labels], axis=1), scores), rows.mean(), 1e-5)
+
+    @pytest.mark.parametrize("dtype", ["float16", "mixed_bfloat16", "float64"])
+    def test_config_keeps_every_argument(self, cls, labels, dtype):
+        loss = cls(reduction="sum", name="ranking", dtype=dtype)
+        again = keras.losses.deserialize(keras.losses.serialize(loss))
+        assert type(again) is cls
+        assert (again.reduction, again.name, again.dtype) == ("sum", "ranking", loss.dtype)
+        close(again(labels, SCORES), loss(labels, SCORES))
+
+    @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+    def test_training_saving_and_training_on(self, cls, labels, policy, tmp_path):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, dtype=policy)])
+        x = np.random.default_rng(4).normal(size=(4, 3))
+        model.compile(keras.optimizers.SGD(0.1), cls(dtype="float64"), jit_compile=False)
+        losses = model.fit(x, labels, epochs=5, verbose=0, sample_weight=np.ones(4)).history["loss"]
+        assert losses[-1] < losses[0]
+        model.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+        assert again.loss.dtype == "float64"
+        close(again.evaluate(x, labels, verbose=0), model.evaluate(x, labels, verbose=0), 1e-4)
+        assert again.fit(x, labels, verbose=0).history["loss"][0] < losses[-1]
+
+    def test_training_with_xla(self, cls, labels):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+        model.compile(keras.optimizers.SGD(0.1), cls(), jit_compile=True)
+        x = np.random.default_rng(4).normal(size=(4, 3))
+        losses = model.fit(x, labels, epochs=3, verbose=0).history["loss"]
+        assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "labels"),
+    [
+        (multilabel_categorical_crossentropy, LABELS),
+        (sparse_multilabel_categorical_crossentropy, INDICES),
+    ],
+)
+def test_the_functions_compile_save_and_load(function, labels, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    model.compile("sgd", function)
+    x = np.random.default_rng(5).normal(size=(4, 3))
+    model.fit(x, labels, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert again.loss is function
+    close(again.evaluate(x, labels, verbose=0), model.evaluate(x, labels, verbose=0), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        (np.zeros((2, 3)), np.zeros((2, 4)), r"shape of `y_pred`.*\(2, 3\).*\(2, 4\)"),
+        (np.zeros(3), np.zeros((2, 3)), r"shape of `y_pred`.*\(3,\)"),
+        (np.zeros((2, 1)), np.zeros((2, 3)), r"`y_true` must have the shape of `y_pred`"),
+        (np.zeros((2, 0)), np.zeros((2, 0)), "at least one label"),
+        (np.zeros(()), np.zeros(()), "last axis of labels"),
+        (np.zeros((2, 3)), np.zeros((2, 3), int), "int64.*swapped"),
+        (np.zeros((2, 3)), np.zeros((2, 3), bool), "floating point.*bool"),
+        (np.full((1, 3), 2), np.zeros((1, 3)), "between 0 and 1.*2 to 2.*sparse"),
+        (np.full((1, 3), -0.1), np.zeros((1, 3)), r"between 0 and 1.*-0\.1"),
+        (np.full((1, 3), np.nan), np.zeros((1, 3)), "between 0 and 1.*nan"),
+    ],
+)
+def test_bad_dense_input(labels, scores, message):
+    with pytest.raises(ValueError, match=message):
+        multilabel_categorical_crossentropy(labels, scores)
+
+
+@pytest.mark.parametrize(
+    ("indices", "scores", "message"),
+    [
+        (np.zeros((3, 2), int), np.zeros((2, 4)), r"but for its last axis.*\(3, 2\).*\(2, 4\)"),
+        (np.zeros(2, int), np.zeros((2, 4)), r"max_targets.*\(2,\)"),
+        (np.zeros((2, 2), int), np.zeros((2, 0)), "at least one label"),
+        (np.zeros((2, 2), int), np.zeros((2, 4), int), "floating point"),
+        (np.full((1, 2), 4), np.zeros((1, 4)), "from 0 to 3, padded with -1.*4 to 4"),
+        (np.full((1, 2), -2), np.zeros((1, 4)), "from 0 to 3.*-2"),
+        (np.full((1, 2), 0.5), np.zeros((1, 4)), r"0\.5.*multilabel_categorical_crossentropy"),
+        (np.full((1, 2), np.nan), np.zeros((1, 4)), "nan"),
+        (np.zeros((1, 2), "float16"), np.zeros((1, 2050)), "exact only up to 2048.*class"),
+        (tf.zeros((1, 2), "bfloat16"), np.zeros((1, 258)), "exact only up to 256"),
+    ],
+)
+def test_bad_sparse_input(indices, scores, message):
+    with pytest.raises(ValueError, match=message):
+        sparse_multilabel_categorical_crossentropy(indices, scores)
+
+
+def test_bad_labels_raise_before_any_weight_changes():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    model.compile("sgd", MultilabelCategoricalCrossentropy(), run_eagerly=True)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        model.fit(np.ones((4, 3)), 2 * LABELS, verbose=0)
+    model.compile("sgd", MultilabelCategoricalCrossentropy())
+    with pytest.raises(ValueError, match="shape of `y_pred`"):
+        model.fit(np.ones((4, 3)), LABELS[:, :3], verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
