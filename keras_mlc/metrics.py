@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import finite_float, one_of, seen_on_host
 
@@ -76,7 +77,7 @@ class MultilabelF1Score(keras.metrics.Metric):
             self._add_state((2,))  # Sum of the samples' F1 scores, sum of their weights.
 
     def _add_state(self, shape: tuple[int, ...]) -> None:
-        dtype = keras.backend.result_type(self.dtype, "float32")
+        dtype = at_least_float32(self.dtype)
         self.totals = self.add_variable(shape, "zeros", dtype=dtype, name="totals")
         # What is lost where `totals` is rounded.
         self.remainders = self.add_variable(shape, "zeros", dtype=dtype, name="remainders")

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import padding_mask, positive_int, sequence_shape
 
@@ -177,9 +178,8 @@ class AttentionPooling(keras.layers.Layer):
 
 def _masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     """Return the softmax over the last axis, over the steps of the mask where it has any."""
-    dtype = keras.backend.standardize_dtype(logits.dtype)
-    wide = keras.backend.result_type(dtype, "float32")  # Half precision sums too coarsely.
-    logits = ops.cast(logits, wide)
+    dtype = logits.dtype
+    logits = ops.cast(logits, at_least_float32(dtype))  # Half precision sums too coarsely.
     if mask is not None:
         logits = ops.where(mask, logits, LOWEST)
     # Unlike `softmax`, this does not warn of sequences of a single step.
