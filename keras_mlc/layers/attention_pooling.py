@@ -20,9 +20,9 @@ class AttentionPooling(keras.layers.Layer):
 
     `scores = softmax(u · tanh(W x + b))` over time, `outputs = sum(scores * x)` over time.
 
-    Masked steps get a score of exactly 0, whatever they hold, so the result for a sample does not
-    depend on how much padding its batch gives it. A sample whose steps are all masked pools to
-    zeros. The layer consumes the mask: none is passed on.
+    Masked steps get a score of exactly 0, whatever finite values they hold, so the result for a
+    sample does not depend on how much padding its batch gives it. A sample whose steps are all
+    masked pools to zeros. The layer consumes the mask: none is passed on.
 
     Args:
         units: Size of the hidden projection: W is `(features, units)`, b and u are `(units,)`.
@@ -130,16 +130,10 @@ class AttentionPooling(keras.layers.Layer):
     ) -> Any:
         """Return the pooled vectors, and the scores where they are asked for."""
         mask = padding_mask(mask, inputs)
-        if mask is not None:
-            # Zeros instead of whatever the padding holds: 0 * inf is NaN, also in the gradient.
-            inputs = ops.where(mask[:, :, None], inputs, 0.0)
         hidden = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)  # (B, T, U)
         scores = _masked_softmax(ops.matmul(hidden, self.query), mask)  # (B, T)
         outputs = ops.squeeze(ops.matmul(scores[:, None, :], inputs), axis=1)  # (B, D)
-        if not return_attention_scores:
-            return outputs
-        # Where all steps are masked, the softmax is uniform, though over zeros.
-        return outputs, scores if mask is None else scores * ops.cast(mask, scores.dtype)
+        return (outputs, scores) if return_attention_scores else outputs
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> None:
         """Return None: the time axis is gone."""
@@ -177,10 +171,13 @@ class AttentionPooling(keras.layers.Layer):
 
 
 def _masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return the softmax over the last axis, over the steps of the mask where it has any."""
+    """Return the softmax over the last axis, with exact zeros where the mask is false."""
     dtype = logits.dtype
     logits = ops.cast(logits, at_least_float32(dtype))  # Half precision sums too coarsely.
     if mask is not None:
         logits = ops.where(mask, logits, LOWEST)
     # Unlike `softmax`, this does not warn of sequences of a single step.
-    return ops.cast(ops.exp(ops.log_softmax(logits, axis=-1)), dtype)
+    scores = ops.exp(ops.log_softmax(logits, axis=-1))
+    if mask is not None:
+        scores = ops.where(mask, scores, 0.0)  # The softmax of a sample without steps is uniform.
+    return ops.cast(scores, dtype)
