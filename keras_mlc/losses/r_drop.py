@@ -11,6 +11,7 @@ from keras import ops
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import non_negative_float, one_of, seen
 from keras_mlc.losses._row_loss import RowLoss, at_least_float32
+from keras_mlc.losses.gradient_penalty import GradientPenaltyLoss
 from keras_mlc.losses.multilabel import (
     MultilabelCategoricalCrossentropy,
     SparseMultilabelCategoricalCrossentropy,
@@ -193,7 +194,7 @@ def _check_pairs(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor, Tensor
     code runs.
     """
     shapes = f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
-    if len(y_pred.shape) < 2 or not y_true.shape:
+    if len(y_pred.shape) < 2 or len(y_true.shape) < 1:
         raise ValueError(
             "`y_pred` must have the shape (2 * num_samples, ..., num_labels), `y_true` as many "
             f"rows. Received: {shapes}"
@@ -251,6 +252,11 @@ def _row_values(base: Any, from_logits: bool, divergence: str) -> Callable[..., 
     function = getattr(base, "fn", base)
     name = getattr(function, "__name__", type(base).__name__).lower()
     received = f"Received: loss={base!r}, divergence={divergence!r}, from_logits={from_logits}"
+    if isinstance(base, GradientPenaltyLoss):
+        raise ValueError(
+            "`RDropLoss` uses values before the reduction, where there is no gradient penalty yet. "
+            f"Nest them the other way: `GradientPenaltyLoss(RDropLoss(...), ...)`. {received}"
+        )
     if function in _MULTILABEL or isinstance(base, _MULTILABEL_CLASSES):
         if not from_logits:
             raise ValueError(

@@ -1,0 +1,424 @@
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import reference
+from keras_mlc.losses import (
+    GradientPenaltyLoss,
+    MultilabelCategoricalCrossentropy,
+    RDropLoss,
+    SparseMultilabelCategoricalCrossentropy,
+    multilabel_categorical_crossentropy,
+    sparse_multilabel_categorical_crossentropy,
+)
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(0, 2, (6, 4))
+LABELS = RNG.integers(0, 2, (3, 4)).repeat(2, axis=0).astype("float64")
+ONE_HOT = np.eye(4)[[1, 1, 3, 3, 0, 0]]
+MODES = ["eager", "graph", "xla"]
+KINDS = [("bernoulli", False), ("bernoulli", True), ("categorical", False), ("categorical", True)]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+
+
+def problem(divergence, from_logits, logits=LOGITS):
+    """Return base loss name, labels, outputs, probabilities and the base loss's row values."""
+    if divergence == "bernoulli":
+        name, labels, p = "binary_crossentropy", LABELS, sigmoid(logits)
+        rows = -np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p), axis=-1)
+    else:
+        name, labels, p = "categorical_crossentropy", ONE_HOT, softmax(logits)
+        rows = -np.sum(labels * np.log(p), axis=-1)
+    return name, labels, logits if from_logits else p, p, rows
+
+
+def compiled(function, mode):
+    return function if mode == "eager" else tf.function(function, jit_compile=mode == "xla")
+
+
+def close(actual, expected, tolerance=1e-6):
+    np.testing.assert_allclose(np.asarray(actual), expected, rtol=tolerance, atol=1e-12)
+
+
+def mean_over_labels(y_true, y_pred):
+    return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("divergence", "from_logits"), KINDS)
+def test_agrees_with_the_naive_form(divergence, from_logits, mode):
+    name, labels, outputs, probabilities, base = problem(divergence, from_logits)
+    loss = RDropLoss(
+        name, 3.0, divergence, from_logits=from_logits, reduction=None, dtype="float64"
+    )
+    expected = reference.r_drop(base, probabilities, 3.0, divergence)
+    close(compiled(loss, mode)(labels, tf.constant(outputs)), expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("divergence", "from_logits"), KINDS)
+def test_gradient_agrees_with_finite_differences(divergence, from_logits, mode):
+    name, labels, outputs, _, _ = problem(divergence, from_logits)
+    loss = RDropLoss(name, 2.5, divergence, from_logits=from_logits, dtype="float64")
+
+    def gradient(outputs):
+        with tf.GradientTape() as tape:
+            tape.watch(outputs)
+            value = loss(labels, outputs)
+        return tape.gradient(value, outputs)
+
+    expected = reference.finite_differences(
+        lambda x: float(loss(labels, tf.constant(x))), outputs, step=1e-6
+    )
+    actual = compiled(gradient, mode)(tf.constant(outputs))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_second_derivative_where_the_pair_agrees():
+    loss = RDropLoss(alpha=4.0, from_logits=True, reduction="sum", dtype="float64")
+    labels, logits = tf.ones((2, 1), "float64"), tf.constant([[0.7], [0.7]], "float64")
+    with tf.GradientTape() as outer:
+        outer.watch(logits)
+        with tf.GradientTape() as inner:
+            inner.watch(logits)
+            value = loss(labels, logits)
+        gradient = inner.gradient(value, logits)
+    slope = sigmoid(0.7) * (1 - sigmoid(0.7))
+    # Both rows carry the divergence slope * (a - b)**2.
+    expected = slope * np.eye(2) + 4 * slope * np.array([[1, -1], [-1, 1]])
+    close(np.squeeze(outer.jacobian(gradient, logits)), expected)
+
+
+@pytest.mark.parametrize(("divergence", "from_logits"), KINDS)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_pair_that_agrees_costs_exactly_the_base_loss(divergence, from_logits, mode):
+    logits = RNG.normal(0, 3, (3, 77)).repeat(2, axis=0).astype("float32")
+    outputs = logits if from_logits else (sigmoid if divergence == "bernoulli" else softmax)(logits)
+    labels = np.eye(77, dtype="float32")[[1, 1, 2, 2, 3, 3]]
+    name = "binary_crossentropy" if divergence == "bernoulli" else "categorical_crossentropy"
+    base = functools.partial(getattr(keras.losses, name), from_logits=from_logits)
+    loss = RDropLoss(
+        name, divergence=divergence, from_logits=from_logits, reduction=None, alpha=9.0
+    )
+    for divergence_reduction in ("mean", "sum"):
+        loss.divergence_reduction = divergence_reduction
+        expected = compiled(base, mode)(tf.constant(labels), tf.constant(outputs))
+        actual = compiled(loss, mode)(tf.constant(labels), tf.constant(outputs))
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("divergence", ["bernoulli", "categorical"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_extreme_scores_have_finite_value_and_gradient(dtype, divergence, mode):
+    name = "binary_crossentropy" if divergence == "bernoulli" else "categorical_crossentropy"
+    loss = RDropLoss(name, divergence=divergence, from_logits=True, dtype=dtype)
+    scores = tf.constant([[1e4, -1e4, 0, 5], [-1e4, 1e4, 1e4, 0]], dtype)
+    labels = tf.constant([[1.0, 0, 0, 0]] * 2)
+
+    def compute(scores):
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            value = loss(labels, scores)
+        return value, tape.gradient(value, scores)
+
+    value, gradient = compiled(compute, mode)(scores)
+    assert value.dtype == "float32" and np.isfinite(value)
+    assert np.isfinite(np.asarray(gradient, "float32")).all()
+    if divergence == "bernoulli":
+        close(value, 3e4 / 8 + 4.5e4, 1e-2)
+
+
+def test_a_shift_of_all_logits_is_no_categorical_divergence():
+    first = RNG.integers(-128, 128, 50) / 64
+    second = first + RNG.integers(-2, 3, 50) / 64
+    p, q = softmax(first), softmax(second)
+    divergence = reference.kullback_leibler(p, q) + reference.kullback_leibler(q, p)
+    loss = RDropLoss(mean_over_labels, 4e6, "categorical", from_logits=True, reduction=None)
+    outputs = np.stack([first, second + 8192]).astype("float32")
+    rows = loss(outputs * 0, outputs) - mean_over_labels(outputs * 0, outputs)
+    close(rows[0], 1e6 * divergence, 1e-2)
+
+
+@pytest.mark.parametrize("divergence", ["bernoulli", "categorical"])
+def test_probabilities_of_0_and_1_stay_finite(divergence):
+    name = "binary_crossentropy" if divergence == "bernoulli" else "categorical_crossentropy"
+    outputs = tf.constant([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    labels = tf.constant([[1.0, 0.0]] * 4)
+    loss = RDropLoss(name, divergence=divergence, reduction=None)
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        rows = loss(labels, outputs)
+    assert np.isfinite(rows).all() and np.isfinite(tape.gradient(rows, outputs)).all()
+    assert rows[0] > 10 and rows[2] < 1e-5
+
+
+def seed_loss(labels, p, alpha=2):
+    def divergence(p, q):
+        return np.sum(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
+
+    both = divergence(p[::2], p[1::2]) + divergence(p[1::2], p[::2])
+    cross_entropy = -np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p))
+    return cross_entropy + alpha * both / 4
+
+
+def test_the_sum_over_the_batch_gives_the_published_number():
+    expected = seed_loss(LABELS, sigmoid(LOGITS))
+    for outputs, from_logits in ((sigmoid(LOGITS), False), (LOGITS, True)):
+        loss = RDropLoss(
+            alpha=2, divergence_reduction="sum", from_logits=from_logits, dtype="float64"
+        )
+        close(loss(LABELS, outputs), expected)
+
+
+def test_the_default_is_the_mean_over_pairs():
+    _, _, _, p, base = problem("bernoulli", True)
+    rows = reference.r_drop(base, p, 4.0, "bernoulli")
+    divergence = (rows - base)[::2]
+    close(RDropLoss(from_logits=True)(LABELS, LOGITS), base.mean() + divergence.mean(), 1e-5)
+    loss = RDropLoss(from_logits=True, reduction="sum")
+    close(loss(LABELS, LOGITS), base.sum() + 2 * divergence.sum(), 1e-5)
+
+
+def test_sample_weights_weigh_both_terms():
+    _, _, _, p, base = problem("bernoulli", True)
+    rows = reference.r_drop(base, p, 4.0, "bernoulli")
+    weights = np.array([1.0, 1.0, 0.0, 0.0, 2.5, 2.5])
+    close(RDropLoss(from_logits=True)(LABELS, LOGITS, weights), np.mean(rows * weights), 1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_more_axes_between_batch_and_labels(mode):
+    logits = RNG.normal(size=(4, 5, 2, 3))
+    labels = np.eye(3)[RNG.integers(0, 3, (2, 5, 2)).repeat(2, axis=0)]
+    p = softmax(logits)
+    base = -np.sum(labels * np.log(p), axis=-1)
+    shared = {"divergence": "categorical", "from_logits": True, "dtype": "float64"}
+    loss = RDropLoss("categorical_crossentropy", reduction=None, **shared)
+    close(compiled(loss, mode)(labels, logits), reference.r_drop(base, p, 4.0, "categorical"))
+    total = RDropLoss("categorical_crossentropy", divergence_reduction="sum", **shared)
+    divergence = (reference.r_drop(base, p, 4.0, "categorical") - base)[::2].sum()
+    close(compiled(total, mode)(labels, logits), base.mean() + divergence)
+
+
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_dynamic_shapes(mode):
+    loss = RDropLoss(from_logits=True, reduction=None)
+    function = tf.function(
+        lambda labels, logits: loss(labels, logits),
+        jit_compile=mode == "xla",
+        input_signature=[tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None, 4])],
+    )
+    for shape in ((2, 3, 4), (6, 1, 4)):
+        logits = RNG.normal(size=shape).astype("float32")
+        labels = np.ones(shape, "float32")
+        close(function(labels, logits), loss(labels, logits), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels"),
+    [
+        (multilabel_categorical_crossentropy, LABELS),
+        (MultilabelCategoricalCrossentropy(reduction="sum", dtype="float16"), LABELS),
+        (keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.2), LABELS),
+        (keras.losses.BinaryCrossentropy, LABELS),
+        ("BinaryCrossentropy", LABELS),
+        (keras.losses.binary_crossentropy, LABELS),
+        ("binary_focal_crossentropy", LABELS),
+        ({"class_name": "BinaryCrossentropy", "config": {"from_logits": True}}, LABELS),
+        (sparse_multilabel_categorical_crossentropy, np.array([[0, 2], [-1, 3], [1, 1]])),
+        (SparseMultilabelCategoricalCrossentropy(), np.array([[0, 2], [-1, 3], [1, 1]])),
+        (mean_over_labels, LABELS),
+        (keras.losses.MeanSquaredError(reduction="sum"), LABELS),
+        ("MeanSquaredError", LABELS),
+    ],
+)
+def test_every_kind_of_base_loss(loss, labels):
+    labels = labels if len(labels) == 6 else labels.repeat(2, axis=0)
+    r_drop = RDropLoss(loss, from_logits=True, alpha=0.0, reduction=None)
+    base = keras.losses.get(loss)
+    if isinstance(base, keras.losses.Loss) and hasattr(base, "from_logits"):
+        base.from_logits = True
+        base = type(base).from_config({**base.get_config(), "reduction": None})
+        expected = base(labels, LOGITS)
+    elif isinstance(base, keras.losses.Loss):
+        expected = base.call(labels, LOGITS)
+    elif loss in ("binary_focal_crossentropy", keras.losses.binary_crossentropy):
+        expected = base(labels, LOGITS, from_logits=True)
+    else:
+        expected = base(labels, LOGITS)
+    close(r_drop(labels, LOGITS), expected, 1e-5)
+    again = keras.losses.deserialize(
+        keras.losses.serialize(r_drop), custom_objects={"mean_over_labels": mean_over_labels}
+    )
+    close(again(labels, LOGITS), r_drop(labels, LOGITS))
+
+
+def test_sparse_labels_of_a_softmax():
+    labels = np.array([1, 1, 3, 3, 0, 0])
+    loss = RDropLoss("sparse_categorical_crossentropy", divergence="categorical", from_logits=True)
+    dense = RDropLoss("categorical_crossentropy", divergence="categorical", from_logits=True)
+    close(loss(labels, LOGITS), dense(ONE_HOT, LOGITS), 1e-5)
+
+
+def test_labels_of_one_column_may_be_flat():
+    outputs, labels = sigmoid(LOGITS[:, :1]), LABELS[:, 0]
+    close(RDropLoss()(labels, outputs), RDropLoss()(labels[:, None], outputs))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "mixed_bfloat16", "float64"])
+def test_config_keeps_every_argument(dtype):
+    loss = RDropLoss(
+        MultilabelCategoricalCrossentropy(),
+        alpha=1.5,
+        from_logits=True,
+        divergence_reduction="sum",
+        reduction="sum",
+        name="twice",
+        dtype=dtype,
+    )
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert {**again.get_config(), "loss": 0} == {**loss.get_config(), "loss": 0}
+    assert isinstance(again.loss, MultilabelCategoricalCrossentropy)
+    close(again(LABELS, LOGITS), loss(LABELS, LOGITS))
+
+
+def small_model(loss, jit_compile=False, policy="float32", run_eagerly=False):
+    layers = [
+        keras.Input((8,)),
+        keras.layers.Dropout(0.3, seed=1),
+        keras.layers.Dense(4, dtype=policy),
+    ]
+    model = keras.Sequential(layers)
+    optimizer = keras.optimizers.SGD(0.01)
+    model.compile(optimizer, loss, jit_compile=jit_compile, run_eagerly=run_eagerly)
+    return model
+
+
+X = RNG.normal(size=(3, 8)).repeat(2, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("jit_compile", "policy"), [(False, "float32"), (True, "float32"), (False, "mixed_float16")]
+)
+def test_training_evaluation_saving_and_training_on(jit_compile, policy, tmp_path):
+    loss = RDropLoss(multilabel_categorical_crossentropy, from_logits=True)
+    model = small_model(loss, jit_compile, policy)
+    weights = np.array([1.0, 1.0, 0.5, 0.5, 2.0, 2.0])
+    model.fit(X, LABELS, 4, sample_weight=weights, epochs=2, shuffle=False, verbose=0)
+    base = MultilabelCategoricalCrossentropy()(LABELS, model.predict(X, verbose=0))
+    close(model.evaluate(X, LABELS, verbose=0), base, 1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert again.loss.get_config() == loss.get_config()
+    close(again.evaluate(X, LABELS, verbose=0), base, 1e-5)
+    assert np.isfinite(again.fit(X, LABELS, shuffle=False, verbose=0).history["loss"][0])
+
+
+TORN = np.concatenate([LABELS[:1], 1 - LABELS[1:2], LABELS[2:]])
+
+
+@pytest.mark.parametrize("run_eagerly", [True, False])
+@pytest.mark.parametrize(
+    ("labels", "message"), [(TORN, "differ: pass `shuffle=False`"), (LABELS[:5], "even batch")]
+)
+def test_torn_pairs_and_odd_batches_raise_before_the_update(labels, message, run_eagerly):
+    model = small_model(RDropLoss(from_logits=True), run_eagerly=run_eagerly)
+    before = model.get_weights()
+    error = ValueError if run_eagerly else tf.errors.InvalidArgumentError
+    with pytest.raises(error, match=message):
+        model.fit(X[: len(labels)], labels, batch_size=6, shuffle=False, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_with_xla_a_torn_pair_makes_the_loss_nan_and_moves_no_weight():
+    model = small_model(RDropLoss(from_logits=True), jit_compile=True)
+    before = model.get_weights()
+    history = model.fit(X, TORN, batch_size=6, shuffle=False, verbose=0).history
+    assert np.isnan(history["loss"][0])
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_with_xla_an_odd_batch_raises():
+    model = small_model(RDropLoss(from_logits=True), jit_compile=True)
+    with pytest.raises(ValueError, match=r"even batch.*\(3, 4\)"):
+        model.fit(X[:3], LABELS[:3], batch_size=3, shuffle=False, verbose=0)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        model.fit(X[:5], LABELS[:5], batch_size=4, shuffle=False, verbose=0)
+
+
+def test_symbolic_scores():
+    outputs = RDropLoss(from_logits=True).call(keras.Input((4,)), keras.Input((4,)))
+    assert outputs.shape == (None,)
+
+
+def scalar_loss(y_true, y_pred):
+    return ops.mean(y_pred)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"alpha": -1}, "`alpha` must be a finite number, 0 or more.*-1"),
+        ({"alpha": float("nan")}, "alpha=nan"),
+        ({"alpha": float("inf")}, "alpha=inf"),
+        ({"divergence": "gauss"}, "`divergence` must be one of 'bernoulli', 'categorical'.*gauss"),
+        ({"divergence_reduction": "max"}, "`divergence_reduction` must be one of 'mean', 'sum'"),
+        ({"loss": None}, "`loss` must be a loss.*None"),
+        ({"loss": "no_such_loss"}, "no_such_loss"),
+        ({"loss": multilabel_categorical_crossentropy}, "takes scores: pass `from_logits=True`"),
+        ({"loss": MultilabelCategoricalCrossentropy()}, "no activation"),
+        ({"loss": sparse_multilabel_categorical_crossentropy}, "from_logits=True"),
+        ({"loss": SparseMultilabelCategoricalCrossentropy()}, "from_logits=True"),
+        (
+            {"loss": GradientPenaltyLoss("mse", keras.layers.Embedding(2, 2))},
+            "Nest them the other way",
+        ),
+        ({"loss": "categorical_crossentropy"}, "needs `divergence=.categorical.`"),
+        ({"loss": "SparseCategoricalCrossentropy"}, "needs `divergence=.categorical.`"),
+        ({"loss": keras.losses.CategoricalCrossentropy()}, "independent labels"),
+        (
+            {"loss": keras.losses.BinaryCrossentropy(), "from_logits": True},
+            "base loss has `from_logits=False`",
+        ),
+        (
+            {"loss": keras.losses.BinaryCrossentropy(from_logits=True)},
+            "base loss has `from_logits=True`",
+        ),
+        (
+            {"loss": functools.partial(keras.losses.binary_crossentropy, from_logits=True)},
+            "base loss has `from_logits=True`",
+        ),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        RDropLoss(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels", "outputs", "message"),
+    [
+        ("binary_crossentropy", np.zeros(4), np.zeros(4), r"2 \* num_samples.*\(4,\)"),
+        ("binary_crossentropy", np.zeros(()), np.zeros((2, 4)), r"2 \* num_samples"),
+        (scalar_loss, LABELS, LOGITS, r"one value a row.*\(6, 4\).*shape \(\)"),
+        ("binary_crossentropy", LABELS[:5], LOGITS[:5], r"even batch.*repeat_pairs.*\(5, 4\)"),
+        ("binary_crossentropy", TORN, LOGITS, "labels differ.*repeat_pairs"),
+    ],
+)
+def test_bad_calls(loss, labels, outputs, message):
+    with pytest.raises(ValueError, match=message):
+        RDropLoss(loss)(labels, outputs)
