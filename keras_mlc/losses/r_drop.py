@@ -92,12 +92,12 @@ class RDropLoss(RowLoss):
 
     Example:
         >>> import keras, numpy as np
+        >>> from keras_mlc.data import repeat_pairs
         >>> from keras_mlc.losses import RDropLoss
         >>> layers = [keras.Input((8,)), keras.layers.Dropout(0.3), keras.layers.Dense(5)]
         >>> model = keras.Sequential(layers)
         >>> model.compile("adam", RDropLoss(from_logits=True))
-        >>> x, y = np.random.rand(4, 8), np.eye(5)[[0, 1, 2, 3]]
-        >>> x, y = x.repeat(2, axis=0), y.repeat(2, axis=0)
+        >>> x, y = repeat_pairs((np.random.rand(4, 8), np.eye(5)[[0, 1, 2, 3]]))
         >>> history = model.fit(x, y, batch_size=4, shuffle=False, verbose=0)
 
     Reference:
