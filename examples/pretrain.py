@@ -23,7 +23,10 @@ import keras_hub
 import numpy as np
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from keras_mlc.losses import SparseMultilabelCategoricalCrossentropy
+
 MASKED_SHARE = 0.15
+CLS_WEIGHT = 0.5
 
 
 def parse_arguments():
@@ -34,10 +37,10 @@ def parse_arguments():
     parser.add_argument("--vocabulary-size", type=int, default=8192)
     parser.add_argument("--variant", choices=("google", "brightmart"), default="google")
     parser.add_argument("--max-length", type=int, default=64, help="tokens a sequence")
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=3600)
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak")
-    parser.add_argument("--warmup", type=int, default=450, help="steps to the peak")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3, help="peak")
+    parser.add_argument("--warmup", type=int, default=700, help="steps to the peak")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after; resumable")
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument(
@@ -101,7 +104,10 @@ class MaskedText:
         return self._sequences
 
     def batch(self, step):
-        """The inputs, the masked tokens (B, P) and their weights at a step."""
+        """The inputs at a step, the masked tokens from their places and from [CLS], and weights.
+
+        The tokens are (B, P); -1 stands for none.
+        """
         number, index = divmod(step, self.batches_per_pass)
         rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
         tokens = self.sequences(number)[rows].copy()
@@ -126,28 +132,47 @@ class MaskedText:
             "padding_mask": np.ones_like(tokens),
             "mask_positions": positions.astype("int32"),
         }
-        return inputs, targets, weights
+        together = np.where(weights > 0, targets, -1)
+        return (
+            inputs,
+            {"each": targets, "together": together},
+            {"each": weights, "together": np.ones(len(tokens), "float32")},
+        )
 
 
 def build(arguments, vocabulary_size):
-    """The encoder, and the model that predicts masked tokens with it."""
+    """The encoder, and the model that predicts masked tokens with it.
+
+    Each masked token is predicted from its place, and all of them together from [CLS], as a
+    multi-label problem: masked language modelling alone would leave [CLS] without a meaning.
+    """
     encoder = albert_tiny(vocabulary_size, arguments.variant, max_length=arguments.max_length)
     positions = keras.Input((None,), dtype="int32", name="mask_positions")
-    logits = keras_hub.layers.MaskedLMHead(
-        token_embedding=encoder.get_layer("token_embedding"),
-        intermediate_activation="gelu",
-        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-        name="masked_lm_head",
-    )(encoder.output, mask_positions=positions)
-    model = keras.Model({**encoder.input, "mask_positions": positions}, logits)
+
+    def predict(places, name):
+        return keras_hub.layers.MaskedLMHead(
+            token_embedding=encoder.get_layer("token_embedding"),
+            intermediate_activation="gelu",
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            name=f"{name}_head",
+        )(encoder.output, mask_positions=places)
+
+    each = predict(positions, "each")  # (B, P, V)
+    together = predict(keras.ops.zeros_like(positions[:, :1]), "together")[:, 0]  # (B, V)
+    outputs = {"each": each, "together": together}
+    model = keras.Model({**encoder.input, "mask_positions": positions}, outputs)
     model.compile(
         keras.optimizers.AdamW(
             Trapezoid(arguments.learning_rate, arguments.warmup, arguments.steps),
             weight_decay=0.01,
             global_clipnorm=1.0,
         ),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=["accuracy"],
+        loss={
+            "each": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            "together": SparseMultilabelCategoricalCrossentropy(),
+        },
+        loss_weights={"each": 1.0, "together": CLS_WEIGHT},
+        weighted_metrics={"each": ["accuracy"]},
     )
     model.optimizer.build(model.trainable_variables)
     return encoder, model
@@ -208,18 +233,19 @@ def main():
     ):
         log = csv.writer(log_file)
         if not log_file.tell():
-            log.writerow(["step", "loss", "accuracy", "seconds"])
+            log.writerow(["step", "loss", "accuracy", "cls_loss", "seconds"])
         task = progress.add_task("steps", total=arguments.steps, completed=start, loss=math.nan)
         for step in range(start, arguments.steps):
             inputs, targets, weights = text.batch(step)
-            loss, accuracy = model.train_on_batch(inputs, targets, sample_weight=weights)
-            progress.update(task, advance=1, loss=float(loss))
+            logs = model.train_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
+            progress.update(task, advance=1, loss=float(logs["each_loss"]))
             finished = (
                 step + 1 == arguments.steps or (time.monotonic() - began) / 60 > arguments.minutes
             )
             if (step + 1) % arguments.save_every == 0 or finished:
                 seconds = time.monotonic() - began
-                log.writerow([step + 1, f"{loss:.4f}", f"{accuracy:.4f}", f"{seconds:.0f}"])
+                means = (logs[name] for name in ("each_loss", "each_accuracy", "together_loss"))
+                log.writerow([step + 1, *(f"{mean:.4f}" for mean in means), f"{seconds:.0f}"])
                 log_file.flush()
                 model.reset_metrics()
                 save(model, checkpoint)

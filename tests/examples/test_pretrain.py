@@ -30,6 +30,10 @@ def test_encode_adds_special_tokens_and_padding(tokenizer, tmp_path):
 
 def test_masking_hides_only_the_chosen_tokens(text):
     inputs, targets, weights = text.batch(0)
+    np.testing.assert_array_equal(
+        targets["together"], np.where(weights["each"] == 1, targets["each"], -1)
+    )
+    targets, weights = targets["each"], weights["each"]
     original = text.sequences(0)[:4]
     positions = inputs["mask_positions"]
     np.testing.assert_array_equal(np.take_along_axis(original, positions, 1), targets)
@@ -47,7 +51,9 @@ def test_a_step_is_the_same_in_every_run_and_differs_from_others(text, tokenizer
     np.testing.assert_array_equal(
         text.batch(step)[0]["token_ids"], again.batch(step)[0]["token_ids"]
     )
-    assert (text.batch(step)[1] != text.batch(step - text.batches_per_pass)[1]).any()
+    assert (
+        text.batch(step)[1]["each"] != text.batch(step - text.batches_per_pass)[1]["each"]
+    ).any()
 
 
 def test_too_little_text_is_refused(tokenizer):
