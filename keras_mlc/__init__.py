@@ -1,5 +1,21 @@
 """Reusable Keras 3 layers and losses for multi-label text classification."""
 
-from importlib.metadata import version
+from keras_mlc.layers import AttentionPooling, FineGrainedSoftmaxHead, TextCNNHead
+from keras_mlc.losses import (
+    GradientPenaltyLoss,
+    RDropLoss,
+    multilabel_categorical_crossentropy,
+)
+from keras_mlc.training import FGMTrainer
 
-__version__ = version("keras-mlc")
+__version__ = "0.1.0"
+
+__all__ = [
+    "AttentionPooling",
+    "FGMTrainer",
+    "FineGrainedSoftmaxHead",
+    "GradientPenaltyLoss",
+    "RDropLoss",
+    "TextCNNHead",
+    "multilabel_categorical_crossentropy",
+]

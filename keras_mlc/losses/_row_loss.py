@@ -5,13 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
-
-
-def at_least_float32(dtype: Any) -> str:
-    """Return the name of `dtype`, or "float32" where `dtype` is a half precision."""
-    name = keras.backend.standardize_dtype(dtype)
-    return "float32" if name in ("float16", "bfloat16") else name
 
 
 class RowLoss(keras.losses.Loss):

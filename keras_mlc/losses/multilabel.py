@@ -6,9 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import seen_on_host
-from keras_mlc.losses._row_loss import RowLoss, at_least_float32
+from keras_mlc.losses._row_loss import RowLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import non_negative_float, one_of, seen
-from keras_mlc.losses._row_loss import RowLoss, at_least_float32
+from keras_mlc.losses._row_loss import RowLoss
 from keras_mlc.losses.gradient_penalty import GradientPenaltyLoss
 from keras_mlc.losses.multilabel import (
     MultilabelCategoricalCrossentropy,
