@@ -12,6 +12,7 @@ command = [sys.executable, "examples/full_table.py", *options, "--output", folde
 
 
 def finished():
+    """Return the files of the finished runs, the oldest first."""
     return sorted(folder.glob("rows/*-seed0.json"), key=lambda path: path.stat().st_mtime)
 
 
@@ -29,7 +30,8 @@ cut_off.write_bytes(cut_off.read_bytes()[:100])
 resumed = subprocess.run(command, check=True, capture_output=True, text=True)
 print(resumed.stdout[-3000:])
 assert (kept.read_bytes(), kept.stat().st_mtime_ns) == before, f"{kept.name} was made again."
-assert f"{cut_off.name} was cut off" in resumed.stdout.replace("\n", " "), "No note on the cut file."
+noted = f"{cut_off.name} was cut off" in resumed.stdout.replace("\n", " ")
+assert noted, "No note on the cut file."
 runs = json.loads((folder / "results.json").read_text())["runs"]
 rows = subprocess.run([*command[:2], "--list"], check=True, capture_output=True, text=True)
 assert {run["row"] for run in runs} == {"tfidf", *rows.stdout.split()}, "Rows are missing."

@@ -10,8 +10,8 @@ nothing tears them apart. Twice the rows a step is what R-Drop costs.
 from support.run import run
 
 import keras
-from keras_mlc.data import repeat_pairs
 
+from keras_mlc.data import repeat_pairs
 from keras_mlc.losses import RDropLoss
 
 TITLE = "R-Drop, sigmoid"
