@@ -102,8 +102,8 @@ def default_files(train, test, name="{}.csv.gz"):
 def read_labelled(path, text_column=None, label_column=None):
     """Read (text, label field) pairs, and notes on what was left out."""
     columns, lines = read_table(path)
-    text_at = find_column(path, columns, text_column, TEXT_NAMES, "text_column")
-    label_at = find_column(path, columns, label_column, LABEL_NAMES, "label_column")
+    text_at = find_column(path, columns, text_column, TEXT_NAMES, "--text-column")
+    label_at = find_column(path, columns, label_column, LABEL_NAMES, "--label-column")
     return with_text(path, ((number, row[text_at], row[label_at]) for number, row in lines))
 
 
@@ -131,7 +131,7 @@ def label_splitter(fields, separator=None):
     elif separator:
         separators = [separator]
     else:
-        raise DataError("`separator` must be a string of at least one character. Received: ''")
+        raise DataError("`--separator` must be a string of at least one character. Received: ''")
     pattern = re.compile("|".join(map(re.escape, separators)))
 
     def split(value):

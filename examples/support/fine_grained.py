@@ -98,11 +98,11 @@ def load_fine_grained(
 def read_levels(path, text_column=None, aspects=None):
     """Read (text, levels) pairs, the aspects' names, and notes on what was left out."""
     columns, lines = read_table(path)
-    text_at = find_column(path, columns, text_column, TEXT_NAMES, "text_column")
+    text_at = find_column(path, columns, text_column, TEXT_NAMES, "--text-column")
     names = list(aspects or (name for i, name in enumerate(columns) if i != text_at))
     if not names:
         raise DataError(f"{path}: no column but the text's. Each aspect needs a column.")
-    places = [find_column(path, columns, name, (), "aspects") for name in names]
+    places = [find_column(path, columns, name, (), "--aspects") for name in names]
     rows, notes = with_text(
         path,
         (
@@ -119,8 +119,8 @@ def level(path, number, column, value):
     if not (value.isdecimal() and int(value) < MOST_LEVELS):
         raise DataError(
             f"{path}, line {number}: column {column!r} has {value!r}, not a level from 0 to "
-            f"{MOST_LEVELS - 1}. If the column is no aspect, choose the aspects' columns as "
-            "`aspects`."
+            f"{MOST_LEVELS - 1}. If the column is no aspect, choose the aspects' columns by "
+            "`--aspects`."
         )
     return int(value)
 

@@ -25,6 +25,10 @@ class Settings:
     init: str = "pretrained"
     variant: str = "google"
     vocabulary_size: int | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    separator: str | None = None
+    aspects: list[str] | None = None
     files: dict = field(default_factory=dict)
 
     def differences(self, other):
@@ -61,6 +65,10 @@ def parse_arguments(description, row_names):
     add("--batch-size", type=positive, default=Settings.batch_size, help="texts a step")
     add("--train", metavar="FILE", help="CSV or TSV; the bundled corpus by default")
     add("--test", metavar="FILE", help="CSV or TSV; the bundled corpus by default")
+    add("--text-column", metavar="NAME", help="column of the texts; found by its name by default")
+    add("--label-column", metavar="NAME", help="column of the labels; found by its name by default")
+    add("--separator", help="what joins labels; by default | or, where there is none, , and ，")
+    add("--aspects", nargs="+", metavar="NAME", help="columns of the fine-grained row's levels")
     add(
         "--samples",
         type=positive,

@@ -96,7 +96,7 @@ def find_column(path, columns, told, names, argument):
     if told is not None:
         if told not in columns:
             raise DataError(
-                f"{path}: there is no column {told!r}. Columns: {columns}. Choose one as "
+                f"{path}: there is no column {told!r}. Columns: {columns}. Choose one by "
                 f"`{argument}`."
             )
         return columns.index(told)
@@ -105,6 +105,6 @@ def find_column(path, columns, told, names, argument):
         what = "several columns have a name" if found else "no column has a name"
         raise DataError(
             f"{path}: {what} known for `{argument}` ({', '.join(names)}). Columns: {columns}. "
-            f"Choose one as `{argument}`, or name the columns in the first line."
+            f"Choose one by `{argument}`, or name the columns in the first line."
         )
     return found[0]

@@ -30,14 +30,8 @@ class Data:
     def __init__(self, settings, rows):
         self.splits, self.problems, self.notes = {}, {}, []
         for fine_grained in sorted({False, *(getattr(row, "FINE_GRAINED", False) for row in rows)}):
-            load = load_fine_grained if fine_grained else load_corpus
             try:
-                train, test = load(
-                    settings.train,
-                    settings.test,
-                    rows=settings.samples,
-                    test_rows=settings.test_samples,
-                )
+                train, test = load(settings, fine_grained)
             except DataError as error:
                 self.problems[fine_grained] = error
                 continue
@@ -52,6 +46,20 @@ class Data:
     def cannot(self, row):
         """Why a row cannot run on these files; None if it can."""
         return self.problems.get(getattr(row, "FINE_GRAINED", False))
+
+
+def load(settings, fine_grained):
+    """Read the training and the test file, for labels or for levels of aspects."""
+    files = {
+        "train": settings.train,
+        "test": settings.test,
+        "rows": settings.samples,
+        "test_rows": settings.test_samples,
+        "text_column": settings.text_column,
+    }
+    if fine_grained:
+        return load_fine_grained(**files, aspects=settings.aspects)
+    return load_corpus(**files, label_column=settings.label_column, separator=settings.separator)
 
 
 def set_aside(corpus):

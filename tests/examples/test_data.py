@@ -94,8 +94,8 @@ def test_a_quote_inside_a_tab_separated_field_is_a_character(load):
         ("label,content\n", "no rows after the column names"),
         ("label,content\na,\nb, \n", "no row has a text"),
         ("label,content\n,one\n", "no row has a label"),
-        ("a,one\nb,two\n", r"no column has a name known for `text_column` .*\['a', 'one'\]"),
-        ("label,text,content\na,one,two\n", "several columns .* `text_column`"),
+        ("a,one\nb,two\n", r"no column has a name known for `--text-column` .*\['a', 'one'\]"),
+        ("label,text,content\na,one,two\n", "several columns .* `--text-column`"),
         ("label,content,label\na,one,b\n", "stands twice"),
         (gzip.compress(PLAIN.encode())[:-12], "cut off or damaged"),
     ],
@@ -117,7 +117,7 @@ def test_arguments_that_mean_nothing(write, load):
         load_corpus("absent.csv", "absent.csv")
     with pytest.raises(DataError, match="at least 1"):
         load(PLAIN, rows=0)
-    with pytest.raises(DataError, match="`separator`"):
+    with pytest.raises(DataError, match="`--separator`"):
         load(PLAIN, separator="")
 
 

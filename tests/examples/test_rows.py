@@ -1,10 +1,11 @@
 import importlib
+import sys
 
 from support.data import Corpus
 from support.fine_grained import FineGrained
-from support.settings import Settings
+from support.settings import Settings, parse_arguments
 from support.task import Task
-from support.training import parameters, scores
+from support.training import Data, parameters, scores
 
 import numpy as np
 import pytest
@@ -105,3 +106,17 @@ def test_batches_are_shuffled_by_the_seed():
 
     assert first(1) == first(1)
     assert len({str(first(seed)) for seed in range(5)}) > 1
+
+
+def test_the_command_line_reaches_the_loader(tmp_path, monkeypatch):
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text('body,why\n"a cat","x;y"\n"a dog","y"\n"a cow","z"\n')
+    test.write_text("body,why\na hen,x;z\n")
+    files = ["--train", str(train), "--test", str(test), "--text-column", "body"]
+    monkeypatch.setattr(
+        sys, "argv", ["x", *files, "--label-column", "why", "--separator", ";", "--epochs", "1"]
+    )
+    settings, _ = parse_arguments("", ["sigmoid"])
+    train_part, _, test_part = Data(settings, [importlib.import_module("sigmoid")]).of(None)
+    assert train_part.label_names == ["x", "y", "z"]
+    assert test_part.texts == ["a hen"] and test_part.labels.tolist() == [[1, 0, 1]]
