@@ -61,7 +61,7 @@ class Task:
         In the view "cls" that is the [CLS] vector as a sequence of length 1, without a mask.
         """
         if self.settings.view == "cls":
-            return encoder.output[:, :1], None
+            return encoder.output[:, 0][:, None], None  # Unlike [:, :1] of a static shape.
         return encoder.output, keras.ops.cast(encoder.input["padding_mask"], "bool")
 
     def label_bias(self):
