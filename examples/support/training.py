@@ -3,6 +3,7 @@
 import statistics
 import time
 from dataclasses import replace
+from functools import cached_property
 
 from support.data import load_corpus
 from support.fine_grained import load_fine_grained
@@ -28,7 +29,7 @@ class Data:
     """
 
     def __init__(self, settings, rows):
-        self.splits, self.problems, self.notes = {}, {}, []
+        self.settings, self.splits, self.problems, self.notes = settings, {}, {}, []
         for fine_grained in sorted({False, *(getattr(row, "FINE_GRAINED", False) for row in rows)}):
             try:
                 train, test = load(settings, fine_grained)
@@ -46,6 +47,12 @@ class Data:
     def cannot(self, row):
         """Why a row cannot run on these files; None if it can."""
         return self.problems.get(getattr(row, "FINE_GRAINED", False))
+
+    @cached_property
+    def plain(self):
+        """The plain sigmoid model and a batch, beside which the steps of all others are timed."""
+        task = Task(self.settings, *self.of(sigmoid))
+        return sigmoid.build(task), next(iter(task.batches()))
 
 
 def load(settings, fine_grained):
@@ -172,13 +179,8 @@ def step_ratio(row, model, task, data):
         return 1.0
     if data.cannot(sigmoid):
         return None
-    plain_task = Task(task.settings, *data.of(sigmoid))
-    plain = sigmoid.build(plain_task)
-    ours, theirs = next(iter(batches(row, task))), next(iter(plain_task.batches()))
-    ratios = []
-    for _ in range(TIMED_STEPS + 2):
-        mine, other = timed_step(model, ours), timed_step(plain, theirs)
-        ratios.append(mine / other)
+    batch = next(iter(batches(row, task)))
+    ratios = [timed_step(model, batch) / timed_step(*data.plain) for _ in range(TIMED_STEPS + 2)]
     return statistics.median(ratios[2:])  # the first two trace and warm up
 
 
