@@ -1,9 +1,11 @@
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 from importlib.metadata import requires, version
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +72,12 @@ print(time.perf_counter() - began)
         for _ in range(2)
     ]
     assert min(seconds) < 0.1
+
+
+def test_the_readmes_example_runs(capsys):
+    readme = Path(__file__).parents[1] / "README.md"
+    if not readme.exists():
+        pytest.skip("there is no checkout around the tests")
+    (block,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(block, str(readme), "exec"), {})
+    assert "True" in capsys.readouterr().out
