@@ -33,3 +33,14 @@ def encode(tokenizer, texts, max_length):
         "segment_ids": np.array([e.type_ids for e in encodings], "int32"),
         "padding_mask": np.array([e.attention_mask for e in encodings], "int32"),
     }
+
+
+def unknown_note(tokenizer, texts, sample=1000):
+    """A sentence on how much of the texts the vocabulary does not know; None if that is little."""
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    ids = [i for e in tokenizer.encode_batch(list(texts[:sample])) for i in e.ids]
+    share = ids.count(tokenizer.token_to_id("[UNK]")) / len(ids)
+    if share < 0.05:
+        return None
+    return f"The vocabulary does not know {share:.0%} of the tokens: expect low scores."

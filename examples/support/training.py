@@ -7,8 +7,10 @@ from functools import cached_property
 
 from support.data import load_corpus
 from support.fine_grained import load_fine_grained
+from support.settings import BUNDLED_ENCODER
 from support.table import DataError
 from support.task import Task
+from support.tokenizer import load_tokenizer, unknown_note
 
 import keras
 import numpy as np
@@ -40,6 +42,9 @@ class Data:
             self.notes += [note for note in train.notes + test.notes if note not in self.notes]
         if not self.splits:
             raise self.problems.get(False) or self.problems[True]
+        texts = next(iter(self.splits.values()))[0].texts
+        if note := unknown_note(load_tokenizer(BUNDLED_ENCODER / "vocab.txt"), texts):
+            self.notes.append(note)
 
     def of(self, row):
         return self.splits[getattr(row, "FINE_GRAINED", False)]

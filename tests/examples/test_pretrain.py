@@ -1,4 +1,4 @@
-from support.tokenizer import encode, load_tokenizer, train_tokenizer
+from support.tokenizer import encode, load_tokenizer, train_tokenizer, unknown_note
 
 import numpy as np
 import pytest
@@ -65,3 +65,8 @@ def test_learning_rate_rises_stays_and_falls():
     rate = Trapezoid(peak=2.0, warmup=10, steps=100)
     values = [float(rate(step)) for step in (0, 9, 30, 60, 80, 100)]
     np.testing.assert_allclose(values, [0.2, 2.0, 2.0, 2.0, 1.0, 0.0], rtol=1e-6)
+
+
+def test_texts_of_another_language_are_noted(tokenizer):
+    assert unknown_note(tokenizer, DOCUMENTS) is None
+    assert "does not know 50% of the tokens" in unknown_note(tokenizer, ["敏捷"])
