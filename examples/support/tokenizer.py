@@ -39,8 +39,9 @@ def unknown_note(tokenizer, texts, sample=1000):
     """A sentence on how much of the texts the vocabulary does not know; None if that is little."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    ids = [i for e in tokenizer.encode_batch(list(texts[:sample])) for i in e.ids]
-    share = ids.count(tokenizer.token_to_id("[UNK]")) / len(ids)
+    encodings = tokenizer.encode_batch(list(texts[:sample]), add_special_tokens=False)
+    ids = [i for e in encodings for i in e.ids]
+    share = ids.count(tokenizer.token_to_id("[UNK]")) / max(len(ids), 1)
     if share < 0.05:
         return None
     return f"The vocabulary does not know {share:.0%} of the tokens: expect low scores."

@@ -69,4 +69,4 @@ def test_learning_rate_rises_stays_and_falls():
 
 def test_texts_of_another_language_are_noted(tokenizer):
     assert unknown_note(tokenizer, DOCUMENTS) is None
-    assert "does not know 50% of the tokens" in unknown_note(tokenizer, ["敏捷"])
+    assert "does not know 50% of the tokens" in unknown_note(tokenizer, ["the fox 敏捷"])
