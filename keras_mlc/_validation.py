@@ -47,6 +47,39 @@ def seen_on_host(tensor: Any) -> np.ndarray | None:
     return seen(tensor) if on_host else None
 
 
+def check_label_range(y_true: Any, hint: str = "") -> None:
+    """Raise where a label is seen to lie outside [0, 1]."""
+    values = seen_on_host(y_true)
+    if values is not None and values.size and not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError(
+            "`y_true` must lie between 0 and 1. Received: values from "
+            f"{values.min()} to {values.max()}.{hint}"
+        )
+
+
+def same_shape(y_true: Any, y_pred: Any) -> Any:
+    """Return `y_true`, or raise where its shape is not that of `y_pred`.
+
+    Dimensions that are unknown so far are compared when compiled code runs.
+    """
+    labels, scores = tuple(y_true.shape), tuple(y_pred.shape)
+    if len(labels) != len(scores) or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(labels, scores, strict=True)
+    ):
+        raise ValueError(
+            "`y_true` must have the shape of `y_pred`, (..., num_labels). "
+            f"Received: y_true.shape={labels}, y_pred.shape={scores}"
+        )
+    is_unknown = None in (*labels, *scores)
+    if not is_unknown or keras.backend.backend() != "tensorflow":
+        return y_true
+    if keras.backend.is_keras_tensor(y_true) or keras.backend.is_keras_tensor(y_pred):
+        return y_true
+    from keras_mlc._ops_tensorflow import with_shape_of
+
+    return with_shape_of(y_true, y_pred)
+
+
 def sequence_shape(shape: Any) -> tuple[int | None, int | None, int]:
     """Return `shape` where it is that of sequences of vectors, else raise."""
     shape = tuple(shape)
@@ -76,7 +109,8 @@ def padding_mask(mask: Any, inputs: Any) -> Any:
 
 def positive_ints(name: str, value: Any) -> int | tuple[int, ...]:
     """Return `value`, one positive integer or a sequence of them, else raise."""
-    several = value if isinstance(value, (list, tuple, np.ndarray)) else [value]
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    several = value if isinstance(value, (list, tuple, range)) else [value]
     try:
         integers = tuple(positive_int(name, each) for each in several)
     except ValueError:

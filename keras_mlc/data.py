@@ -103,8 +103,8 @@ def _repeat_dataset(dataset: Any) -> Any:
             "`data` must be batched: call `batch` on the dataset first. Received: "
             f"element_spec={spec}"
         )
-    # `map` unpacks tuples.
-    repeat = (lambda *batch: repeat_pairs(batch)) if isinstance(spec, tuple) else repeat_pairs
+    # `map` unpacks tuples, but not named ones.
+    repeat = (lambda *batch: repeat_pairs(batch)) if type(spec) is tuple else repeat_pairs
     return dataset.map(repeat, num_parallel_calls=_imported("tensorflow").data.AUTOTUNE)
 
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import finite_float, one_of, seen_on_host
+from keras_mlc._validation import check_label_range, finite_float, one_of, same_shape, seen_on_host
 
 # Sums of this many ones are exact in float32, whatever the order of summation.
 EXACT_ROWS = 2**23
@@ -85,7 +85,7 @@ class MultilabelF1Score(keras.metrics.Metric):
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> None:
         """Count a batch."""
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        self._check(y_true, y_pred)
+        y_true = self._check(y_true, y_pred)
         if sample_weight is not None:
             sample_weight = _column(ops.convert_to_tensor(sample_weight), y_pred)
         rows = y_pred.shape[0]
@@ -144,7 +144,8 @@ class MultilabelF1Score(keras.metrics.Metric):
         """Return the arguments of the constructor."""
         return {**super().get_config(), "average": self.average, "threshold": self.threshold}
 
-    def _check(self, y_true: Tensor, y_pred: Tensor) -> None:
+    def _check(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the labels if they and the scores are usable; create the state once."""
         labels, scores = tuple(y_true.shape), tuple(y_pred.shape)
         received = f"Received: y_true.shape={labels}, y_pred.shape={scores}"
         if len(scores) != 2 or not scores[-1]:
@@ -152,10 +153,7 @@ class MultilabelF1Score(keras.metrics.Metric):
                 "`y_pred` must have shape (batch, num_labels), with a known number of labels, at "
                 f"least one. {received}"
             )
-        if len(labels) != 2 or any(
-            None not in pair and pair[0] != pair[1] for pair in zip(labels, scores, strict=True)
-        ):
-            raise ValueError(f"`y_true` must have the shape of `y_pred`. {received}")
+        y_true = same_shape(y_true, y_pred)
         dtype = keras.backend.standardize_dtype(y_pred.dtype)
         if not keras.backend.is_float_dtype(dtype):
             raise ValueError(
@@ -172,14 +170,10 @@ class MultilabelF1Score(keras.metrics.Metric):
             self.num_labels = scores[-1]
             if self.average != "samples":
                 self._add_state((3, scores[-1]))  # True positives, predicted, actual positives.
+        return y_true
 
     def _look(self, y_true: Tensor, y_pred: Tensor) -> None:
-        labels = seen_on_host(y_true)
-        if labels is not None and labels.size and not (labels.min() >= 0 and labels.max() <= 1):
-            raise ValueError(
-                "`y_true` must lie between 0 and 1. Received: values from "
-                f"{labels.min()} to {labels.max()}."
-            )
+        check_label_range(y_true)
         scores = None if self._looked or self.threshold != 0 else seen_on_host(y_pred)
         if scores is None or not scores.size:
             return

@@ -1,4 +1,5 @@
 import sys
+from collections import namedtuple
 
 import keras
 import numpy as np
@@ -232,3 +233,11 @@ def test_refuses_arrays_without_rows(data):
 def test_refuses_sparse_tensors():
     with pytest.raises(TypeError, match=r"(?s)`data` must hold .*of type SparseTensor"):
         repeat_pairs(tf.sparse.eye(2))
+
+
+def test_datasets_of_named_tuples():
+    pair = namedtuple("Pair", ["x", "y"])
+    dataset = tf.data.Dataset.from_tensor_slices(pair(ROWS, ROWS[:, 0])).batch(5)
+    batch = next(iter(repeat_pairs(dataset)))
+    np.testing.assert_array_equal(batch.x, TWICE)
+    np.testing.assert_array_equal(batch.y, TWICE[:, 0])

@@ -292,3 +292,14 @@ def test_weights_may_stand_in_a_column():
         column.update_state(y_true, y_pred, weights[:, None])
         flat.update_state(y_true, y_pred, weights)
     assert float(column.result()) == float(flat.result())
+
+
+@pytest.mark.parametrize("average", ["micro", "samples"])
+def test_labels_that_would_broadcast_are_refused_when_compiled_code_runs(average):
+    metric = MultilabelF1Score(average)
+    update = tf.function(
+        metric.update_state, input_signature=[tf.TensorSpec((None, None)), tf.TensorSpec((None, 4))]
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        update(tf.ones((5, 1)), tf.ones((5, 4)))
+    assert not counts(metric).any()

@@ -102,6 +102,7 @@ class AttentionPooling(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Create W, b and u."""
         features = sequence_shape(input_shape)[-1]
+        self.input_spec = keras.InputSpec(ndim=3, axes={-1: features})
         units = self.units or features
         self.kernel = self.add_weight(
             name="kernel",

@@ -35,7 +35,7 @@ class FineGrainedSoftmaxHead(keras.layers.Layer):
         num_levels: Number of levels of every aspect, or a list with one number per aspect.
         activation: Activation over the last axis. With None the outputs are logits, for losses
             with `from_logits=True`; those of missing levels are -3e4, whose softmax is 0 in every
-            dtype.
+            dtype as long as another logit of the aspect is above -2.9e4.
         kernel_initializer: Initializer of W.
         bias_initializer: Initializer of b, whose shape is `(sum of all levels,)`.
         kernel_regularizer: Regularizer of W.
@@ -116,6 +116,7 @@ class FineGrainedSoftmaxHead(keras.layers.Layer):
                 f"of features. Received: inputs.shape={tuple(input_shape)}"
             )
         total = int(self._exists.sum())
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: features})
         self.kernel = self.add_weight(
             name="kernel",
             shape=(features, total),

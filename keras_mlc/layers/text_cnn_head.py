@@ -117,6 +117,7 @@ class TextCNNHead(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Create and build the convolutions and the dense layer."""
         features = sequence_shape(input_shape)[-1]
+        self.input_spec = keras.InputSpec(ndim=3, axes={-1: features})
         shared = {
             "kernel_regularizer": self.kernel_regularizer,
             "bias_regularizer": self.bias_regularizer,
@@ -203,6 +204,12 @@ def _maximum(activations: Tensor, mask: Tensor) -> Tensor:
 
 
 def _own(initializer: Any) -> Any:
-    """Return a copy that draws numbers of its own: an instance repeats the numbers it has drawn."""
-    is_instance = isinstance(initializer, keras.initializers.Initializer)
-    return initializer.clone() if is_instance else initializer
+    """Return an initializer that draws numbers of its own.
+
+    An instance repeats the numbers it has drawn, and a copy draws others, unless its seed is a
+    number, which asks for the same ones, or a generator, which gives others by itself.
+    """
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    has_generator = isinstance(getattr(initializer, "seed", None), keras.random.SeedGenerator)
+    return initializer if has_generator else initializer.clone()

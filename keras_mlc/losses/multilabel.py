@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import seen_on_host
+from keras_mlc._validation import check_label_range, same_shape, seen_on_host
 from keras_mlc.losses._row_loss import RowLoss
 
 
@@ -56,16 +56,10 @@ def multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tenso
           2022](https://arxiv.org/abs/2208.02955)
     """
     y_true, y_pred = ops.convert_to_tensor(y_true), _scores(y_pred)
-    _check_shapes(y_true, y_pred, same_labels=True)
-    values = seen_on_host(y_true)
-    if values is not None and values.size and not (values.min() >= 0 and values.max() <= 1):
-        raise ValueError(
-            "`y_true` must lie between 0 and 1. Received: values from "
-            f"{values.min()} to {values.max()}. Label indices go to "
-            "`sparse_multilabel_categorical_crossentropy`."
-        )
-    if None in (*y_true.shape, *y_pred.shape):
-        y_true = ops.reshape(y_true, ops.shape(y_pred))  # Fails where it would broadcast.
+    _check_num_labels(y_pred)
+    y_true = same_shape(y_true, y_pred)
+    hint = " Label indices go to `sparse_multilabel_categorical_crossentropy`."
+    check_label_range(y_true, hint)
     negative, positive = _log_weights(y_true, y_pred.dtype)
     return _log1p_sum_exp(y_pred + negative) + _log1p_sum_exp(positive - y_pred)
 
@@ -121,7 +115,7 @@ def sparse_multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -
           2022](https://arxiv.org/abs/2208.02955)
     """
     y_true, y_pred = ops.convert_to_tensor(y_true), _scores(y_pred)
-    _check_shapes(y_true, y_pred, same_labels=False)
+    _check_num_labels(y_pred)
     _check_indices(y_true, y_pred)
     shape = ops.shape(y_pred)
     scores = ops.reshape(y_pred, (-1, shape[-1]))
@@ -136,7 +130,7 @@ def sparse_multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -
     places = ops.stack([ops.reshape(rows, (-1,)), ops.reshape(labels, (-1,))], axis=-1)
     if keras.backend.backend() == "tensorflow":
         # The gradient of TensorFlow's `take_along_axis` is one more array of scores.
-        from keras_mlc.losses._ops_tensorflow import gather
+        from keras_mlc._ops_tensorflow import gather
 
         label_scores = ops.reshape(gather(scores, places), ops.shape(labels))
     else:
@@ -178,30 +172,31 @@ def _scores(y_pred: Tensor) -> Tensor:
     return ops.cast(y_pred, at_least_float32(dtype))
 
 
-def _check_shapes(y_true: Tensor, y_pred: Tensor, same_labels: bool) -> None:
-    labels, scores = tuple(y_true.shape), tuple(y_pred.shape)
-    received = f"Received: y_true.shape={labels}, y_pred.shape={scores}"
-    if not scores:
-        raise ValueError(f"`y_pred` must have a last axis of labels. {received}")
-    if scores[-1] == 0:
-        raise ValueError(f"`y_pred` must score at least one label. {received}")
-    compared = len(scores) if same_labels else len(scores) - 1
-    differ = len(labels) != len(scores) or any(
-        None not in pair and pair[0] != pair[1]
-        for pair in zip(labels[:compared], scores[:compared], strict=True)
-    )
-    if differ:
-        wanted = (
-            "the shape of `y_pred`, (..., num_labels)"
-            if same_labels
-            else "the shape of `y_pred` but for its last axis, (..., max_targets)"
+def _check_num_labels(y_pred: Tensor) -> None:
+    if tuple(y_pred.shape)[-1:] in ((), (0,)):
+        raise ValueError(
+            "`y_pred` must have a last axis of labels, at least one. "
+            f"Received: y_pred.shape={tuple(y_pred.shape)}"
         )
-        raise ValueError(f"`y_true` must have {wanted}. {received}")
 
 
 def _check_indices(y_true: Tensor, y_pred: Tensor) -> None:
+    labels, scores = tuple(y_true.shape), tuple(y_pred.shape)
+    if len(labels) != len(scores) or any(
+        None not in pair and pair[0] != pair[1]
+        for pair in zip(labels[:-1], scores[:-1], strict=True)
+    ):
+        raise ValueError(
+            "`y_true` must have the shape of `y_pred` but for its last axis, (..., max_targets). "
+            f"Received: y_true.shape={labels}, y_pred.shape={scores}"
+        )
     num_labels = y_pred.shape[-1]
     dtype = keras.backend.standardize_dtype(y_true.dtype)
+    if dtype == "bool":
+        raise ValueError(
+            "`y_true` must hold label indices. Received: y_true.dtype=bool. Dense labels go to "
+            "`multilabel_categorical_crossentropy`."
+        )
     largest = {"float16": 2048, "bfloat16": 256}.get(dtype)
     if largest and (num_labels is None or num_labels > largest + 1):
         raise ValueError(

@@ -10,7 +10,13 @@ from keras import ops
 
 from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import non_negative_float, one_of, seen
+from keras_mlc._validation import (
+    check_label_range,
+    non_negative_float,
+    one_of,
+    same_shape,
+    seen,
+)
 from keras_mlc.losses._row_loss import RowLoss
 from keras_mlc.losses.gradient_penalty import GradientPenaltyLoss
 from keras_mlc.losses.multilabel import (
@@ -21,9 +27,20 @@ from keras_mlc.losses.multilabel import (
 )
 
 _MULTILABEL = (multilabel_categorical_crossentropy, sparse_multilabel_categorical_crossentropy)
-_MULTILABEL_CLASSES = (
-    MultilabelCategoricalCrossentropy,
-    SparseMultilabelCategoricalCrossentropy,
+_BERNOULLI = (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
+_CATEGORICAL = (
+    keras.losses.categorical_crossentropy,
+    keras.losses.categorical_focal_crossentropy,
+    keras.losses.categorical_hinge,
+    keras.losses.kl_divergence,
+    keras.losses.sparse_categorical_crossentropy,
+)
+_DENSE = (
+    multilabel_categorical_crossentropy,
+    *_BERNOULLI,
+    *(f for f in _CATEGORICAL if f is not keras.losses.sparse_categorical_crossentropy),
+    keras.losses.mean_absolute_error,
+    keras.losses.mean_squared_error,
 )
 
 
@@ -127,6 +144,9 @@ class RDropLoss(RowLoss):
         base = _resolve(loss, self.from_logits)
         self.loss = loss if isinstance(loss, str) else base
         self._row_values = _row_values(base, self.from_logits, self.divergence)
+        function = _function(base)
+        self._has_dense_labels = function in _DENSE
+        self._has_label_probabilities = function in _BERNOULLI
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each row."""
@@ -134,6 +154,10 @@ class RDropLoss(RowLoss):
         y_pred = ops.cast(y_pred, at_least_float32(y_pred.dtype))
         if y_pred.shape[-1:] == (1,) and len(y_true.shape) == len(y_pred.shape) - 1:
             y_true = ops.expand_dims(y_true, axis=-1)
+        if self._has_dense_labels:
+            y_true = same_shape(y_true, y_pred)
+        if self._has_label_probabilities:
+            check_label_range(y_true)
         y_true, y_pred, is_intact = _check_pairs(y_true, y_pred)
         rows = self._row_values(ops.cast(y_true, y_pred.dtype), y_pred)
         if len(rows.shape) != len(y_pred.shape) - 1:
@@ -195,10 +219,10 @@ def _check_pairs(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor, Tensor
     code runs.
     """
     shapes = f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
-    if len(y_pred.shape) < 2 or len(y_true.shape) < 1:
+    if len(y_pred.shape) < 2 or len(y_true.shape) < 1 or y_pred.shape[-1] == 0:
         raise ValueError(
-            "`y_pred` must have the shape (2 * num_samples, ..., num_labels), `y_true` as many "
-            f"rows. Received: {shapes}"
+            "`y_pred` must have the shape (2 * num_samples, ..., num_labels), with at least one "
+            f"label, and `y_true` as many rows. Received: {shapes}"
         )
     odd = (
         "`RDropLoss` needs an even batch, every sample twice in adjacent rows, as "
@@ -229,7 +253,7 @@ def _graph_assertion(tensor: Tensor) -> Callable[[Tensor, str, Tensor], Tensor] 
     """Return a function that checks while compiled code runs, where the backend has one."""
     if keras.backend.backend() != "tensorflow" or keras.backend.is_keras_tensor(tensor):
         return None
-    from keras_mlc.losses._ops_tensorflow import after_assert
+    from keras_mlc._ops_tensorflow import after_assert
 
     return after_assert
 
@@ -247,24 +271,39 @@ def _resolve(loss: Any, from_logits: bool) -> Any:
     return base
 
 
+def _function(base: Any) -> Any:
+    """Return the function that computes a base loss's values, out of its wrappers."""
+    if isinstance(base, MultilabelCategoricalCrossentropy):
+        return multilabel_categorical_crossentropy
+    if isinstance(base, SparseMultilabelCategoricalCrossentropy):
+        return sparse_multilabel_categorical_crossentropy
+    function = getattr(base, "fn", base)
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
 def _row_values(base: Any, from_logits: bool, divergence: str) -> Callable[..., Tensor]:
     """Return the function of the base loss's values, if the arguments go together."""
     is_loss = isinstance(base, keras.losses.Loss)
-    function = getattr(base, "fn", base)
-    name = getattr(function, "__name__", type(base).__name__).lower()
+    function = _function(base)
     received = f"Received: loss={base!r}, divergence={divergence!r}, from_logits={from_logits}"
+    if isinstance(base, RDropLoss):
+        raise ValueError(
+            f"`loss` is a `RDropLoss` already, whose divergence would count twice. {received}"
+        )
     if isinstance(base, GradientPenaltyLoss):
         raise ValueError(
             "`RDropLoss` uses values before the reduction, where there is no gradient penalty yet. "
             f"Nest them the other way: `GradientPenaltyLoss(RDropLoss(...), ...)`. {received}"
         )
-    if function in _MULTILABEL or isinstance(base, _MULTILABEL_CLASSES):
+    if function in _MULTILABEL:
         if not from_logits:
             raise ValueError(
                 "A multi-label categorical cross-entropy takes scores: pass `from_logits=True` "
                 f"and give the model's last layer no activation. {received}"
             )
-    elif "categorical" in name and divergence == "bernoulli":
+    elif function in _CATEGORICAL and divergence == "bernoulli":
         raise ValueError(
             'A categorical loss needs `divergence="categorical"`; "bernoulli" is for '
             f"independent labels. {received}"
@@ -272,8 +311,9 @@ def _row_values(base: Any, from_logits: bool, divergence: str) -> Callable[..., 
     fixed = base.get_config() if is_loss else getattr(base, "keywords", {})
     if "from_logits" in fixed and fixed["from_logits"] != from_logits:
         raise ValueError(
-            f"The base loss has `from_logits={fixed['from_logits']}`: give both the same. "
-            f"{received}"
+            f"The base loss has `from_logits={fixed['from_logits']}`: build it with "
+            f"`from_logits={from_logits}`, or pass `from_logits={fixed['from_logits']}` to "
+            f"`RDropLoss`. {received}"
         )
     if is_loss:
         return base.call

@@ -148,6 +148,11 @@ class LayerChecks:
         layer(sequences())
         assert [weight.path for weight in layer.weights] == weights
 
+    def test_refuses_another_number_of_features(self):
+        layer = self.make()
+        with pytest.raises(ValueError, match=f"expected axis -1.* to have value {FEATURES}"):
+            layer(keras.Input((None, FEATURES + 1)))
+
     def test_mask_of_the_outputs(self):
         x = keras.Input((None, FEATURES))
         outputs = self.make()(keras.layers.Masking()(x))

@@ -173,3 +173,17 @@ def test_refuses_inputs_of_another_rank():
 def test_refuses_masks_of_another_shape():
     with pytest.raises(ValueError, match=r"`mask` must have .* \(3, 6\).*mask\.shape=\(3, 5\)"):
         TextCNNHead()(sequences(), mask=np.ones((3, 5)))
+
+
+def test_a_seed_generator_gives_every_kernel_numbers_of_its_own():
+    initializer = keras.initializers.GlorotUniform(seed=keras.random.SeedGenerator(1))
+    layer = TextCNNHead(filters=4, kernel_sizes=(3, 3), kernel_initializer=initializer)
+    layer.build((None, 5, 6))
+    first, second = (np.asarray(convolution.kernel) for convolution in layer.convolutions)
+    assert np.abs(first - second).max() > 0.1
+
+
+def test_kernel_sizes_from_numpy():
+    assert TextCNNHead(kernel_sizes=np.array(2)).kernel_sizes == 2
+    assert TextCNNHead(kernel_sizes=np.array([2, 3])).kernel_sizes == (2, 3)
+    assert TextCNNHead(kernel_sizes=range(2, 4)).kernel_sizes == (2, 3)

@@ -390,9 +390,12 @@ def scalar_loss(y_true, y_pred):
         ({"loss": "categorical_crossentropy"}, "needs `divergence=.categorical.`"),
         ({"loss": "SparseCategoricalCrossentropy"}, "needs `divergence=.categorical.`"),
         ({"loss": keras.losses.CategoricalCrossentropy()}, "independent labels"),
+        ({"loss": "kl_divergence"}, "needs `divergence=.categorical.`"),
+        ({"loss": functools.partial(multilabel_categorical_crossentropy)}, "takes scores"),
+        ({"loss": RDropLoss()}, "would count twice"),
         (
             {"loss": keras.losses.BinaryCrossentropy(), "from_logits": True},
-            "base loss has `from_logits=False`",
+            "base loss has `from_logits=False`: build it with `from_logits=True`, or pass",
         ),
         (
             {"loss": keras.losses.BinaryCrossentropy(from_logits=True)},
@@ -413,7 +416,13 @@ def test_bad_arguments(arguments, message):
     ("loss", "labels", "outputs", "message"),
     [
         ("binary_crossentropy", np.zeros(4), np.zeros(4), r"2 \* num_samples.*\(4,\)"),
-        ("binary_crossentropy", np.zeros(()), np.zeros((2, 4)), r"2 \* num_samples"),
+        ("mean_absolute_percentage_error", np.zeros(()), np.zeros((2, 4)), r"2 \* num_samples"),
+        ("binary_crossentropy", np.zeros(()), np.zeros((2, 4)), r"shape of `y_pred`.*\(2, 4\)"),
+        ("binary_crossentropy", np.zeros((2, 0)), np.zeros((2, 0)), r"at least one label"),
+        ("mse", np.ones((6, 1)), LOGITS, r"shape of `y_pred`.*\(6, 1\).*\(6, 4\)"),
+        ("mse", np.ones(6), LOGITS, r"shape of `y_pred`.*\(6,\)"),
+        ("binary_crossentropy", 2 * LABELS, LOGITS, r"between 0 and 1.*to 2\.0"),
+        ("binary_crossentropy", np.nan * LABELS, LOGITS, "between 0 and 1.*nan"),
         (scalar_loss, LABELS, LOGITS, r"one value a row.*\(6, 4\).*shape \(\)"),
         ("binary_crossentropy", LABELS[:5], LOGITS[:5], r"even batch.*repeat_pairs.*\(5, 4\)"),
         ("binary_crossentropy", TORN, LOGITS, "labels differ.*repeat_pairs"),
@@ -422,3 +431,11 @@ def test_bad_arguments(arguments, message):
 def test_bad_calls(loss, labels, outputs, message):
     with pytest.raises(ValueError, match=message):
         RDropLoss(loss)(labels, outputs)
+
+
+def test_a_function_of_ones_own_may_be_called_categorical():
+    def multilabel_categorical_crossentropy(y_true, y_pred):
+        return mean_over_labels(y_true, y_pred)
+
+    loss = RDropLoss(multilabel_categorical_crossentropy, from_logits=True, alpha=0.0)
+    close(loss(LABELS, LOGITS), np.mean(np.square(LABELS - LOGITS)))

@@ -12,6 +12,14 @@ def after_assert(condition: Tensor, message: str, tensor: Tensor) -> Tensor:
         return tf.identity(tensor)
 
 
+def with_shape_of(labels: Tensor, scores: Tensor) -> Tensor:
+    """Return `labels`, which become available only if they have the shape of `scores`."""
+    is_same = tf.reduce_all(tf.equal(tf.shape(labels), tf.shape(scores)))
+    labels = tf.ensure_shape(labels, scores.shape)
+    labels = after_assert(is_same, "`y_true` must have the shape of `y_pred`.", labels)
+    return tf.reshape(labels, tf.shape(scores))  # Where XLA drops the check, this still fails.
+
+
 def gather(values: Tensor, places: Tensor) -> Tensor:
     """Return the elements of `values` at `places`, one row of indices an element."""
     return tf.gather_nd(values, places)
