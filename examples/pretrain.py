@@ -38,9 +38,9 @@ def parse_arguments():
     parser.add_argument("--variant", choices=("google", "brightmart"), default="google")
     parser.add_argument("--max-length", type=int, default=64, help="tokens a sequence")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3, help="peak")
-    parser.add_argument("--warmup", type=int, default=700, help="steps to the peak")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak")
+    parser.add_argument("--warmup", type=int, default=300, help="steps to the peak")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after; resumable")
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument(
@@ -71,8 +71,8 @@ class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
 class MaskedText:
     """Batches for masked language modelling; batch `step` is the same in every run.
 
-    Each pass over the documents shuffles them, joins them with [SEP] and cuts the stream into
-    sequences of `length` tokens, so no computation is spent on padding.
+    A sequence is the beginning of a document. Where that is shorter than `length` tokens, others
+    follow after [SEP], another one in every pass, so no computation is spent on padding.
     """
 
     def __init__(self, documents, tokenizer, length, batch_size, seed):
@@ -85,20 +85,24 @@ class MaskedText:
         self.documents = [np.array([*e.ids, self.sep], "int32") for e in encodings]
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.vocabulary_size = tokenizer.get_vocab_size()
+        counts = np.bincount(np.concatenate(self.documents), minlength=self.vocabulary_size)
+        self.frequencies = (counts + 1) / (counts + 1).sum()
         self.specials = np.array([self.pad, self.cls, self.sep, self.mask])
-        tokens = sum(len(d) for d in self.documents)
-        self.batches_per_pass = tokens // (length - 1) // batch_size
+        self.batches_per_pass = len(documents) // batch_size
         if not self.batches_per_pass:
-            raise ValueError(f"{tokens:,} tokens do not fill one batch; lower `--batch-size`.")
+            raise ValueError(
+                f"{len(documents):,} documents do not fill one batch; lower `--batch-size`."
+            )
         self.current_pass = None
 
     def sequences(self, number):
         """All sequences of pass `number`, (N, length)."""
         if number != self.current_pass:
             order = np.random.default_rng([self.seed, number]).permutation(len(self.documents))
-            stream = np.concatenate([self.documents[i] for i in order])
-            rows = self.batches_per_pass * self.batch_size
-            body = stream[: rows * (self.length - 1)].reshape(rows, self.length - 1)
+            stream = np.concatenate([self.documents[i] for i in (*order, *order)])
+            ends = np.cumsum([len(self.documents[i]) for i in order])
+            starts = np.concatenate([[0], ends[:-1]])
+            body = stream[starts[:, None] + np.arange(self.length - 1)]
             self._sequences = np.insert(body, 0, self.cls, axis=1)
             self.current_pass = number
         return self._sequences
@@ -140,13 +144,16 @@ class MaskedText:
         )
 
 
-def build(arguments, vocabulary_size):
+def build(arguments, frequencies):
     """The encoder, and the model that predicts masked tokens with it.
 
     Each masked token is predicted from its place, and all of them together from [CLS], as a
     multi-label problem: masked language modelling alone would leave [CLS] without a meaning.
+
+    Both predictions start from the tokens' frequencies. The encoder would else learn those first,
+    as one vector for every token, and take long to part the tokens again.
     """
-    encoder = albert_tiny(vocabulary_size, arguments.variant, max_length=arguments.max_length)
+    encoder = albert_tiny(len(frequencies), arguments.variant, max_length=arguments.max_length)
     positions = keras.Input((None,), dtype="int32", name="mask_positions")
 
     def predict(places, name):
@@ -154,6 +161,7 @@ def build(arguments, vocabulary_size):
             token_embedding=encoder.get_layer("token_embedding"),
             intermediate_activation="gelu",
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype="float32",
             name=f"{name}_head",
         )(encoder.output, mask_positions=places)
 
@@ -161,6 +169,10 @@ def build(arguments, vocabulary_size):
     together = predict(keras.ops.zeros_like(positions[:, :1]), "together")[:, 0]  # (B, V)
     outputs = {"each": each, "together": together}
     model = keras.Model({**encoder.input, "mask_positions": positions}, outputs)
+    for name, tokens in (("each", 1), ("together", MASKED_SHARE * arguments.max_length)):
+        weights = model.get_layer(f"{name}_head").weights
+        bias = next(weight for weight in weights if weight.name == "output_bias")
+        bias.assign(np.log(tokens * frequencies))
     model.compile(
         keras.optimizers.AdamW(
             Trapezoid(arguments.learning_rate, arguments.warmup, arguments.steps),
@@ -214,7 +226,7 @@ def main():
     text = MaskedText(
         documents, tokenizer, arguments.max_length, arguments.batch_size, arguments.seed
     )
-    encoder, model = build(arguments, tokenizer.get_vocab_size())
+    encoder, model = build(arguments, text.frequencies)
 
     checkpoint = folder / "checkpoint.weights.h5"
     if checkpoint.exists():
@@ -235,19 +247,21 @@ def main():
         if not log_file.tell():
             log.writerow(["step", "loss", "accuracy", "cls_loss", "seconds"])
         task = progress.add_task("steps", total=arguments.steps, completed=start, loss=math.nan)
+        recent = []
         for step in range(start, arguments.steps):
             inputs, targets, weights = text.batch(step)
             logs = model.train_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
-            progress.update(task, advance=1, loss=float(logs["each_loss"]))
+            recent.append([logs[n] for n in ("each_loss", "each_accuracy", "together_loss")])
+            progress.update(task, advance=1, loss=np.mean(recent, axis=0)[0])
             finished = (
                 step + 1 == arguments.steps or (time.monotonic() - began) / 60 > arguments.minutes
             )
             if (step + 1) % arguments.save_every == 0 or finished:
                 seconds = time.monotonic() - began
-                means = (logs[name] for name in ("each_loss", "each_accuracy", "together_loss"))
+                means = np.mean(recent, axis=0)
                 log.writerow([step + 1, *(f"{mean:.4f}" for mean in means), f"{seconds:.0f}"])
                 log_file.flush()
-                model.reset_metrics()
+                recent.clear()
                 save(model, checkpoint)
                 if finished:
                     break

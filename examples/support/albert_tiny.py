@@ -53,7 +53,6 @@ def albert_tiny(vocabulary_size=21128, variant="google", dropout=0.0, max_length
     project = keras.layers.Dense(
         HIDDEN,
         use_bias=google,
-        kernel_initializer=normal if google else "glorot_uniform",
         dtype=dtype,
         name="embedding_projection",
     )
@@ -76,7 +75,8 @@ def albert_tiny(vocabulary_size=21128, variant="google", dropout=0.0, max_length
         dropout=dropout,
         activation=gelu_tanh,
         layer_norm_epsilon=1e-12,
-        kernel_initializer=normal,
+        # The usual 0.02 is for wider models: here attention would begin faint and learn late.
+        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.04),
         dtype=dtype,
         name="transformer_layer",
     )

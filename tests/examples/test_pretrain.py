@@ -70,3 +70,12 @@ def test_learning_rate_rises_stays_and_falls():
 def test_texts_of_another_language_are_noted(tokenizer):
     assert unknown_note(tokenizer, DOCUMENTS) is None
     assert "does not know 50% of the tokens" in unknown_note(tokenizer, ["the fox 敏捷"])
+
+
+def test_a_sequence_begins_with_a_document(text, tokenizer):
+    sequences = text.sequences(1)
+    assert sequences.shape == (len(DOCUMENTS), 20)
+    np.testing.assert_array_equal(sequences[:, 0], text.cls)
+    beginnings = {tuple(document[:4]) for document in text.documents}
+    assert {tuple(row[1:5]) for row in sequences} == beginnings
+    assert text.frequencies.sum() == pytest.approx(1)
