@@ -34,8 +34,8 @@ def scale(gradient: Tensor | tf.IndexedSlices, factor: Tensor) -> Tensor | tf.In
 
 
 def sum_over_replicas(gradient: Tensor | tf.IndexedSlices) -> Tensor | tf.IndexedSlices:
-    """Sum a gradient over the replicas of the running strategy."""
+    """Sum a gradient over the replicas of the running strategy; of several, densely."""
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return gradient
     replica = tf.distribute.get_replica_context()
-    return replica.all_reduce(tf.distribute.ReduceOp.SUM, gradient)
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.convert_to_tensor(gradient))

@@ -105,3 +105,25 @@ def finite_differences(function, x, step=1e-5):
         down[place] -= step
         gradient[place] = (function(up) - function(down)) / (2 * step)
     return gradient
+
+
+def gradient_penalty(loss, embeddings, epsilon):
+    """Return L + epsilon / 2 * ||dL/dE||^2 of a function of the embeddings."""
+    gradient = finite_differences(loss, embeddings)
+    return loss(embeddings) + epsilon / 2 * np.sum(gradient**2)
+
+
+def all_finite_differences(function, arrays, step=1e-4):
+    """Return the gradient of a function of several arrays with respect to each of them."""
+    return [
+        finite_differences(lambda x, i=i: function(*arrays[:i], x, *arrays[i + 1 :]), array, step)
+        for i, array in enumerate(arrays)
+    ]
+
+
+def fgm_gradients(objective, weights, epsilon, clean_weight):
+    """Return the gradients with weights[0], the embedding matrix, moved uphill, + c · the clean."""
+    clean = all_finite_differences(objective, weights, step=1e-5)
+    delta = epsilon * clean[0] / (np.sqrt(np.sum(clean[0] ** 2)) + 1e-8)
+    adversarial = all_finite_differences(objective, [weights[0] + delta, *weights[1:]], step=1e-5)
+    return [a + clean_weight * c for a, c in zip(adversarial, clean, strict=True)]

@@ -2,10 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 
-_COMPILED = ("compiled", "_compile_loss", "_compile_metrics", "_loss_tracker")
+_COMPILED = (
+    "compiled",
+    "loss",
+    "optimizer",
+    "_compile_loss",
+    "_compile_metrics",
+    "_loss_tracker",
+)
 
 
 def overrides(model: keras.Model, name: str) -> bool:
@@ -15,11 +23,17 @@ def overrides(model: keras.Model, name: str) -> bool:
 
 @contextmanager
 def compiled_like(model: keras.Model, trainer: keras.Model) -> Iterator[keras.Model]:
-    """Give `model` the compiled loss and metrics of `trainer` for a while."""
-    own = {name: getattr(model, name) for name in _COMPILED}
+    """Let `model` have what `trainer` was compiled with, for a while."""
+    own = _compiled(model)
     # Not by `setattr`, which would make the metrics part of `model` for good.
-    vars(model).update({name: getattr(trainer, name) for name in _COMPILED})
+    vars(model).update(_compiled(trainer))
     try:
         yield model
     finally:
+        for name in _COMPILED:
+            vars(model).pop(name, None)
         vars(model).update(own)
+
+
+def _compiled(model: keras.Model) -> dict[str, Any]:
+    return {name: vars(model)[name] for name in _COMPILED if name in vars(model)}

@@ -162,9 +162,9 @@ class FGMTrainer(_FGMStep):
         """The names of the model's outputs, for losses and metrics given as a dict."""
         return self.model.output_names
 
-    def _perturbation(self, gradient: Tensor, squared_norm: Tensor) -> Tensor:
+    def _perturbation(self, gradient: Tensor) -> Tensor:
         """Return delta, zeros where the norm is not finite."""
-        norm = ops.sqrt(squared_norm)
+        norm = ops.sqrt(ops.sum(ops.square(gradient)))
         return ops.where(ops.isfinite(norm), gradient * (self.epsilon / (norm + 1e-8)), 0.0)
 
     def get_config(self) -> dict[str, Any]:
