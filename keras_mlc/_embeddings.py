@@ -40,8 +40,7 @@ def locate(model: keras.Model, embedding: Any) -> Any:
     if isinstance(embedding, keras.Variable):
         if all(v is not embedding for v in model.variables):
             raise ValueError(_foreign("variable", embedding.path, model, layers))
-        owners = (layer for _, layer in layers if matrix_of(layer) is embedding)
-        return next(owners, embedding)
+        return _owner(embedding, layers)
     if all(layer is not embedding for _, layer in layers):
         raise ValueError(_foreign("layer", embedding.name, model, layers))
     return embedding
@@ -104,12 +103,22 @@ def _by_name(model: keras.Model, name: str, layers: list[Located]) -> Any:
         )
     if matches:
         return matches[0][1]
-    for variable in model.variables:
-        if variable.path == name:
-            return variable
+    variables = [variable for variable in model.variables if variable.path == name]
+    if len(variables) > 1:
+        raise ValueError(
+            f"`embedding={name!r}` is the path of several variables of the model {model.name!r}. "
+            "Pass the layer or its name instead."
+        )
+    if variables:
+        return _owner(variables[0], layers)
     raise ValueError(
         f"`embedding={name!r}` names no layer of the model {model.name!r}. {_candidates(layers)}"
     )
+
+
+def _owner(variable: Variable, layers: list[Located]) -> Any:
+    """Return the layer whose matrix `variable` is, or the variable where no layer has it."""
+    return next((layer for _, layer in layers if matrix_of(layer) is variable), variable)
 
 
 def _called(name: str, layers: Iterable[Located]) -> list[Located]:

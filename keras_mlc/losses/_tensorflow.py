@@ -41,10 +41,14 @@ def squared_gradient(loss: Tensor, y_pred: Tensor, variable: Any, merge_repeats:
             "that the predictions are computed from; outside `fit`, call the model and the loss "
             "inside one `tf.function`."
         )
-    gradient = gradients.sum_over_replicas(gradients.scale(gradient, 1 / loss_scale))
-    if merge_repeats and isinstance(gradient, tf.IndexedSlices):
+    gradient = gradients.scale(gradient, 1 / loss_scale)
+    # Keras adds the losses of the replicas up: each replica has its own occurrences, but all of
+    # them have the whole gradient.
+    if isinstance(gradient, tf.IndexedSlices) and not merge_repeats:
+        return gradients.squared_norm(gradient)
+    gradient = gradients.sum_over_replicas(gradient)
+    if isinstance(gradient, tf.IndexedSlices):
         gradient = gradients.merge_repeats(gradient, variable.shape[0])
-    # Keras adds the losses of the replicas up, and each of them has the whole penalty.
     return gradients.squared_norm(gradient) / tf.distribute.get_strategy().num_replicas_in_sync
 
 
@@ -56,6 +60,9 @@ def _loss_scale(loss: Tensor, y_pred: Tensor) -> Tensor:
     largest = tf.reduce_max(tf.abs(tf.cast(gradient, tf.float32)))
     exponent = tf.floor(tf.math.log(_LARGEST_GRADIENT / largest) / math.log(2.0))
     highest = 15.0 if loss.dtype == tf.float16 else 60.0
+    if gradient.dtype == tf.float16:
+        # What has come out as 0 may have been up to 2**-25: a higher scale could overflow.
+        highest = min(highest, 28.0)
     return tf.pow(2.0, tf.clip_by_value(exponent, -60.0, highest))
 
 

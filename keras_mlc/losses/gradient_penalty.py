@@ -83,8 +83,8 @@ class GradientPenaltyLoss(keras.losses.Loss):
         dtype: Any = None,
     ) -> None:
         self._squared_gradient = _backend_gradient()
-        self.loss = loss
-        self.base_loss = _base_loss(loss, reduction, dtype)
+        self.loss = loss if isinstance(loss, str) else keras.losses.get(loss)
+        self.base_loss = _base_loss(self.loss, reduction, dtype)
         super().__init__(name=name, reduction=self.base_loss.reduction, dtype=dtype)
         self.embedding = check_embedding(embedding)
         self.epsilon = non_negative_float("epsilon", epsilon)
@@ -146,11 +146,6 @@ class GradientPenaltyLoss(keras.losses.Loss):
             "name": self.name,
             "dtype": self.dtype,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "GradientPenaltyLoss":
-        """Build the loss; `bind` it before use."""
-        return cls(**{**config, "loss": keras.losses.deserialize(config["loss"])})
 
 
 class _FunctionLoss(keras.losses.Loss):
