@@ -38,7 +38,7 @@ def parse_arguments():
     parser.add_argument("--variant", choices=("google", "brightmart"), default="google")
     parser.add_argument("--max-length", type=int, default=64, help="tokens a sequence")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak")
     parser.add_argument("--warmup", type=int, default=300, help="steps to the peak")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after; resumable")
