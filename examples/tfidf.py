@@ -3,7 +3,7 @@
 One logistic regression a label on the weighted word counts of the text. It knows no word order
 and no pretraining, takes seconds, and is hard to beat on a few thousand rows.
 
-    python examples/tfidf.py --rows 8000
+    python examples/tfidf.py --rows 4000
 """
 
 import argparse
