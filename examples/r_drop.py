@@ -4,6 +4,9 @@
 differ, and the loss adds how much they do. The pairs are made after shuffling and batching, so
 nothing tears them apart. Twice the rows a step is what R-Drop costs.
 
+The divergence is a sum over the labels, while binary cross-entropy is a mean over them: alpha is
+divided by their number, or the divergence would drown the labels.
+
     python examples/r_drop.py
 """
 
@@ -27,7 +30,7 @@ def build(task):
     model = keras.Model(encoder.input, scores)
     model.compile(
         optimizer=task.optimizer(learning_rate=6e-4),
-        loss=RDropLoss("binary_crossentropy", alpha=4.0, from_logits=True),
+        loss=RDropLoss("binary_crossentropy", alpha=4.0 / task.num_labels, from_logits=True),
     )
     return model
 

@@ -41,6 +41,11 @@ class Task:
 
     def encoder(self, dropout=0.0):
         """albert-tiny: pretrained on the bundled corpus, or random."""
+        encoder = self._encoder(dropout)
+        self.encoder_layers = {layer.name for layer in encoder.layers}
+        return encoder
+
+    def _encoder(self, dropout):
         settings = self.settings
         if settings.init == "random":
             size = settings.vocabulary_size or self.tokenizer.get_vocab_size()

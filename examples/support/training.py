@@ -198,10 +198,9 @@ def timed_step(model, batch):
 def parameters(model, task):
     """Number of parameters of the encoder, of each layer after it, and in total."""
     model = getattr(model, "model", model)  # inside FGMTrainer
-    encoder = {layer.name for layer in task.encoder().layers}
     heads = {}
     for layer in model.layers:
-        if layer.name not in encoder:
+        if layer.name not in task.encoder_layers:
             for weight in layer.weights:
                 part = "/".join(weight.path.split("/")[: 2 if "text_cnn" in weight.path else 1])
                 heads[part] = heads.get(part, 0) + int(np.prod(weight.shape))
