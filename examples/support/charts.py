@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 BLUE, GREY, ORANGE = "#2b6cb0", "#a0aec0", "#c05621"
+BESIDE = {"fontsize": 8, "loc": "center left", "bbox_to_anchor": (1.01, 0.5), "frameon": False}
 
 
 def draw_charts(results):
@@ -84,32 +85,25 @@ def curves_chart(groups):
     axes.set_ylabel("micro F1 on the validation rows")
     axes.set_ylim(0, 1)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    axes.legend(**BESIDE)
     return figure
 
 
 def cost_chart(groups, tfidf):
     """Micro F1 against the time of a step, in steps of the sigmoid row."""
     figure, axes = plt.subplots(figsize=(8, 5))
-    points = [
-        (mean(runs, lambda run: run["step_ratio"]), mean(runs), runs[0]["title"])
-        for name, runs in groups.items()
-        if runs[0]["step_ratio"] is not None and not other_task(name)
-    ]
-    # labels in the order of their height, pushed apart where they would overlap
-    low, high = (f([y for _, y, _ in points], default=0.5) for f in (min, max))
-    room = max(high - low, 0.02) / 14
-    height = -1.0
-    for x, y, title in sorted(points, key=lambda point: point[1]):
-        height = max(y, height + room)
-        axes.plot(x, y, "o", color=BLUE)
-        axes.annotate(title, (x, y), xytext=(x + 0.04, height), va="center", fontsize=8)
+    colours = plt.get_cmap("tab10").colors
+    for (name, runs), colour in zip(groups.items(), colours, strict=False):
+        if runs[0]["step_ratio"] is not None and not other_task(name):
+            cost = mean(runs, lambda run: run["step_ratio"])
+            axes.plot(cost, mean(runs), "o", color=colour, label=runs[0]["title"])
     if tfidf:
         axes.axhline(mean(tfidf), color=GREY, linestyle="--", linewidth=1)
         axes.annotate("TF-IDF", (1, mean(tfidf)), xytext=(0, 4), textcoords="offset points",
                       xycoords=("axes fraction", "data"), ha="right", fontsize=8)  # fmt: skip
     axes.set_xlabel("time of a step, times that of the sigmoid row")
     axes.set_ylabel("micro F1 on the test rows")
-    axes.margins(x=0.25, y=0.12)
+    axes.margins(0.12)
     axes.grid(alpha=0.3)
+    axes.legend(**BESIDE)
     return figure
