@@ -99,10 +99,11 @@ class MaskedText:
         """All sequences of pass `number`, (N, length)."""
         if number != self.current_pass:
             order = np.random.default_rng([self.seed, number]).permutation(len(self.documents))
-            stream = np.concatenate([self.documents[i] for i in (*order, *order)])
-            ends = np.cumsum([len(self.documents[i]) for i in order])
-            starts = np.concatenate([[0], ends[:-1]])
-            body = stream[starts[:, None] + np.arange(self.length - 1)]
+            documents = [self.documents[i] for i in order]
+            lengths = np.array([len(document) for document in documents])
+            starts = np.cumsum(lengths) - lengths
+            places = starts[:, None] + np.arange(self.length - 1)
+            body = np.take(np.concatenate(documents), places, mode="wrap")
             self._sequences = np.insert(body, 0, self.cls, axis=1)
             self.current_pass = number
         return self._sequences
@@ -252,13 +253,13 @@ def main():
             inputs, targets, weights = text.batch(step)
             logs = model.train_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
             recent.append([logs[n] for n in ("each_loss", "each_accuracy", "together_loss")])
-            progress.update(task, advance=1, loss=np.mean(recent, axis=0)[0])
+            means = np.mean(recent, axis=0)
+            progress.update(task, advance=1, loss=means[0])
             finished = (
                 step + 1 == arguments.steps or (time.monotonic() - began) / 60 > arguments.minutes
             )
             if (step + 1) % arguments.save_every == 0 or finished:
                 seconds = time.monotonic() - began
-                means = np.mean(recent, axis=0)
                 log.writerow([step + 1, *(f"{mean:.4f}" for mean in means), f"{seconds:.0f}"])
                 log_file.flush()
                 recent.clear()

@@ -57,15 +57,20 @@ def check_label_range(y_true: Any, hint: str = "") -> None:
         )
 
 
+def shapes_differ(first: tuple[int | None, ...], second: tuple[int | None, ...]) -> bool:
+    """Whether two shapes cannot be the same; None is a dimension that is unknown so far."""
+    return len(first) != len(second) or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(first, second, strict=True)
+    )
+
+
 def same_shape(y_true: Any, y_pred: Any) -> Any:
     """Return `y_true`, or raise where its shape is not that of `y_pred`.
 
     Dimensions that are unknown so far are compared when compiled code runs.
     """
     labels, scores = tuple(y_true.shape), tuple(y_pred.shape)
-    if len(labels) != len(scores) or any(
-        None not in pair and pair[0] != pair[1] for pair in zip(labels, scores, strict=True)
-    ):
+    if shapes_differ(labels, scores):
         raise ValueError(
             "`y_true` must have the shape of `y_pred`, (..., num_labels). "
             f"Received: y_true.shape={labels}, y_pred.shape={scores}"
@@ -97,9 +102,7 @@ def padding_mask(mask: Any, inputs: Any) -> Any:
         return None
     expected = tuple(inputs.shape[:2])
     received = tuple(mask.shape if hasattr(mask, "shape") else np.shape(mask))
-    if len(received) != 2 or any(
-        None not in pair and pair[0] != pair[1] for pair in zip(expected, received, strict=True)
-    ):
+    if shapes_differ(expected, received):
         raise ValueError(
             f"`mask` must have the shape (batch, steps) of `inputs`, {expected}. "
             f"Received: mask.shape={received}"

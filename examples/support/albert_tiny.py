@@ -75,7 +75,7 @@ def albert_tiny(vocabulary_size=21128, variant="google", dropout=0.0, max_length
         dropout=dropout,
         activation=gelu_tanh,
         layer_norm_epsilon=1e-12,
-        # The usual 0.02 is for wider models: here attention would begin faint and learn late.
+        # The usual 0.02 is for wider models: at this width attention would begin faint.
         kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.04),
         dtype=dtype,
         name="transformer_layer",

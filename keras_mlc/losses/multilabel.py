@@ -8,7 +8,12 @@ from keras import ops
 
 from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import check_label_range, same_shape, seen_on_host
+from keras_mlc._validation import (
+    check_label_range,
+    same_shape,
+    seen_on_host,
+    shapes_differ,
+)
 from keras_mlc.losses._row_loss import RowLoss
 
 
@@ -182,10 +187,7 @@ def _check_num_labels(y_pred: Tensor) -> None:
 
 def _check_indices(y_true: Tensor, y_pred: Tensor) -> None:
     labels, scores = tuple(y_true.shape), tuple(y_pred.shape)
-    if len(labels) != len(scores) or any(
-        None not in pair and pair[0] != pair[1]
-        for pair in zip(labels[:-1], scores[:-1], strict=True)
-    ):
+    if len(labels) != len(scores) or shapes_differ(labels[:-1], scores[:-1]):
         raise ValueError(
             "`y_true` must have the shape of `y_pred` but for its last axis, (..., max_targets). "
             f"Received: y_true.shape={labels}, y_pred.shape={scores}"

@@ -143,8 +143,8 @@ class RDropLoss(RowLoss):
         )
         base = _resolve(loss, self.from_logits)
         self.loss = loss if isinstance(loss, str) else base
-        self._row_values = _row_values(base, self.from_logits, self.divergence)
         function = _function(base)
+        self._row_values = _row_values(base, function, self.from_logits, self.divergence)
         self._has_dense_labels = function in _DENSE
         self._has_label_probabilities = function in _BERNOULLI
 
@@ -283,10 +283,11 @@ def _function(base: Any) -> Any:
     return function
 
 
-def _row_values(base: Any, from_logits: bool, divergence: str) -> Callable[..., Tensor]:
+def _row_values(
+    base: Any, function: Any, from_logits: bool, divergence: str
+) -> Callable[..., Tensor]:
     """Return the function of the base loss's values, if the arguments go together."""
     is_loss = isinstance(base, keras.losses.Loss)
-    function = _function(base)
     received = f"Received: loss={base!r}, divergence={divergence!r}, from_logits={from_logits}"
     if isinstance(base, RDropLoss):
         raise ValueError(
