@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 BUNDLED_ENCODER = Path(__file__).resolve().parents[1] / "data" / "encoder"
-BUNDLED_SAMPLES = 4000
+BUNDLED_SAMPLES = 3500
 
 
 @dataclass
