@@ -5,16 +5,16 @@ import tensorflow as tf
 from keras_mlc._typing import Tensor
 
 
-def merge_repeats(slices: tf.IndexedSlices, num_rows: int) -> tf.IndexedSlices:
-    """Sum the slices of each row into its last occurrence; the other slices become zero.
+def merge_repeats(slices: tf.IndexedSlices) -> tf.IndexedSlices:
+    """Sum the slices of each row into the first of the row's places; the others become zero.
 
-    `tf.unique` would do with fewer slices, but has no static shape, which XLA needs.
+    The result's indices are sorted. Unlike `tf.unique`, sorting keeps the shape static, which XLA
+    needs, and its cost depends on the number of slices alone.
     """
-    num_slices = tf.shape(slices.indices)[0]
-    last = tf.math.unsorted_segment_max(tf.range(num_slices), slices.indices, num_rows)
-    slots = tf.gather(last, slices.indices)
-    values = tf.math.unsorted_segment_sum(slices.values, slots, num_slices)
-    return tf.IndexedSlices(values, slices.indices, slices.dense_shape)
+    indices = tf.sort(slices.indices)
+    places = tf.searchsorted(indices, slices.indices)
+    values = tf.math.unsorted_segment_sum(slices.values, places, tf.size(indices))
+    return tf.IndexedSlices(values, indices, slices.dense_shape)
 
 
 def squared_norm(gradient: Tensor | tf.IndexedSlices) -> Tensor:
@@ -39,3 +39,14 @@ def sum_over_replicas(gradient: Tensor | tf.IndexedSlices) -> Tensor | tf.Indexe
         return gradient
     replica = tf.distribute.get_replica_context()
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.convert_to_tensor(gradient))
+
+
+def gather_over_replicas(gradient: Tensor | tf.IndexedSlices) -> Tensor | tf.IndexedSlices:
+    """Sum a gradient over the replicas, of slices by joining them; not to be differentiated."""
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return gradient
+    if not isinstance(gradient, tf.IndexedSlices):
+        return sum_over_replicas(gradient)
+    replica = tf.distribute.get_replica_context()
+    values, indices = replica.all_gather([gradient.values, gradient.indices], axis=0)
+    return tf.IndexedSlices(values, indices, gradient.dense_shape)

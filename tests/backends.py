@@ -1,5 +1,7 @@
 """Compiling and differentiating functions on the running backend."""
 
+from contextlib import contextmanager
+
 import keras
 import numpy as np
 import pytest
@@ -12,16 +14,30 @@ MODES = {
     "torch": ["eager"],
 }[BACKEND]
 COMPILED_MODES = MODES[1:]
+# JAX compiles what runs eagerly too, one operation after another, which takes longer.
+FASTEST_MODE = "xla" if BACKEND == "jax" else "eager"
+# Elsewhere some operations of Keras, such as products of matrices, return float32 for float64.
+EXACT_FLOAT64 = BACKEND == "tensorflow"
 
 tensorflow_only = pytest.mark.skipif(BACKEND != "tensorflow", reason="needs TensorFlow graphs")
 
 
-def compiled(function, mode):
-    """Return a function of arrays that computes `function` in one of `MODES`."""
+def compiled(function, mode, shapes=None):
+    """Return a function of arrays that computes `function` in one of `MODES`.
+
+    In TensorFlow's graphs `shapes` leaves dimensions unknown: a shape, or a shape and a dtype, for
+    each array. The other backends know every dimension.
+    """
     if mode != "eager" and BACKEND == "tensorflow":
         import tensorflow as tf
 
-        function = tf.function(function, jit_compile=mode == "xla", autograph=False)
+        shapes = shapes and [shape if len(shape) == 2 else (shape, "float32") for shape in shapes]
+        function = tf.function(
+            function,
+            jit_compile=mode == "xla",
+            autograph=False,
+            input_signature=shapes and [tf.TensorSpec(*shape) for shape in shapes],
+        )
     if mode != "eager" and BACKEND == "jax":
         import jax
 
@@ -50,9 +66,37 @@ def gradients(function, tensors):
     return list(torch.autograd.grad(total, tensors, create_graph=True))
 
 
+def value_and_gradient(function, tensor, mode):
+    """Return the value of a function of one tensor, and the gradient of its sum."""
+
+    def both(tensor):
+        return function(tensor), gradients(function, [tensor])[0]
+
+    return compiled(both, mode)(tensor)
+
+
 def to_numpy(tensor):
     """Return a tensor of any backend as a NumPy array, half precision as float32."""
     tensor = ops.convert_to_tensor(tensor)
     if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
         tensor = ops.cast(tensor, "float32")
     return np.asarray(ops.convert_to_numpy(tensor))
+
+
+def dtype_of(tensor):
+    return keras.backend.standardize_dtype(tensor.dtype)
+
+
+@contextmanager
+def exact_jax():
+    """Let JAX compute in float64, which it does on demand only."""
+    if BACKEND != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)

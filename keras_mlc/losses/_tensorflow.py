@@ -48,7 +48,7 @@ def squared_gradient(loss: Tensor, y_pred: Tensor, variable: Any, merge_repeats:
         return gradients.squared_norm(gradient)
     gradient = gradients.sum_over_replicas(gradient)
     if isinstance(gradient, tf.IndexedSlices):
-        gradient = gradients.merge_repeats(gradient, variable.shape[0])
+        gradient = gradients.merge_repeats(gradient)
     return gradients.squared_norm(gradient) / tf.distribute.get_strategy().num_replicas_in_sync
 
 

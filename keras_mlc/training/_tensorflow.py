@@ -1,142 +1,142 @@
-"""The train step of `FGMTrainer` on TensorFlow."""
+"""The train step of a trainer on TensorFlow."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_mlc import _tensorflow as embedding_gradients
 from keras_mlc._typing import Tensor
-from keras_mlc.training._inner import compiled_like, overrides
-
-Assignments: TypeAlias = list[tuple[Any, Tensor]]
+from keras_mlc.training._forward import Forward, Pass, Values, apply
 
 
-class _Pass(NamedTuple):
-    """What a pass forward and backward through the model has found."""
-
-    y_pred: Any
-    loss: Tensor
-    gradients: list[Any]
-    metrics: Assignments
-    state: Assignments
-
-
-class _RecordingScope(keras.StatelessScope):
-    """Gives variables the values it is told, and records what would be assigned."""
-
-    def __init__(self, values: dict[int, Any]) -> None:
-        super().__init__(collect_losses=True)
-        self.state_mapping.update(values)
-        self.assignments: dict[int, tuple[Any, Tensor]] = {}
-
-    def add_update(self, update: tuple[Any, Any]) -> None:
-        # Keras hands on another variable as it is, whose value may yet change.
-        update = update[0], tf.convert_to_tensor(update[1])
-        super().add_update(update)
-        self.assignments[id(update[0])] = update
-
-
-class FGMStep(keras.Model):
-    """The steps of a model that wraps another one, `self.model`."""
+class Step(keras.Model):
+    """Trains on the gradients that `_gradients` returns."""
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
-        """Compute the gradients at the perturbed embedding and apply them at the real one."""
+        """Compute gradients, and assign nothing before all of them are there."""
         num_operations = len(_operations())
         # Variables cannot be created inside a stateless scope.
         with tf.init_scope():
             self._symbolic_build(data_batch=data)
-        embedding, weights = self._embedding_variable(), self.trainable_variables
+        weights = self.trainable_variables
+        forward = Forward(self, data)
         # LoRA leaves the matrix itself out of the weights.
-        values = {id(v): v.value for v in [*weights, embedding]}
+        values = {id(v): v.value for v in [*weights, self._embedding_variable()]}
+        found, clean, others = self._gradients(forward, values, weights)
+        gradients = [found[id(v)] for v in weights]
 
-        sources = [embedding, *weights] if self.clean_weight else [embedding]
-        clean = self._run(data, values, sources)
-        gradient, *clean_gradients = clean.gradients
-        if gradient is None:
-            raise ValueError(
-                f"The embedding {embedding.path!r} takes no part in the loss: there is no "
-                "gradient to perturb it by."
-            )
-        values[id(embedding)] = self._perturb(embedding.value, gradient)
-        adversarial = self._run(data, values, weights)
-        gradients = adversarial.gradients
-        if self.clean_weight:
-            gradients = _weighted_sum(gradients, clean_gradients, self.clean_weight)
-
-        logs = self._update_metrics(data, clean)
-        # No weight is assigned before both passes are through.
-        results = [gradients, adversarial.loss, clean.loss, [value for _, value in clean.state]]
-        side_effects = [op for op in _operations()[num_operations:] if op.op_def.is_stateful]
-        with tf.control_dependencies([*_tensors(results), *side_effects]):
-            self._apply(gradients, weights, clean.state)
-        return logs
-
-    def test_step(self, data: Any) -> dict[str, Tensor]:
-        """Evaluate a batch as the model does."""
-        if overrides(self.model, "test_step"):
-            with compiled_like(self.model, self) as model:
-                return model.test_step(data)
-        return super().test_step(data)
-
-    def predict_step(self, data: Any) -> Any:
-        """Predict a batch as the model does."""
-        if overrides(self.model, "predict_step"):
-            return self.model.predict_step(data)
-        return super().predict_step(data)
-
-    def _run(self, data: Any, values: dict[int, Any], sources: Sequence[Any]) -> _Pass:
-        """Run the model with `values` in place of its variables', and assign nothing."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        watched = [values[id(v)] for v in sources]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(watched)
-            with _RecordingScope(values) as scope:
-                y_pred = self(x, training=True)
-                loss = self._compute_loss(x, y, y_pred, sample_weight, training=True)
-            scaled_loss = self.optimizer.scale_loss(loss)
-        metrics = {id(v) for v in self.metrics_variables}
-        return _Pass(
-            y_pred,
-            loss,
-            tape.gradient(scaled_loss, watched),
-            metrics=[update for key, update in scope.assignments.items() if key in metrics],
-            state=[update for key, update in scope.assignments.items() if key not in metrics],
-        )
-
-    def _perturb(self, matrix: Any, gradient: Any) -> Tensor:
-        """Return the embedding matrix plus its perturbation, densely."""
-        loss_scale = self.optimizer.scale_loss(tf.ones(()))
-        gradient = embedding_gradients.scale(gradient, 1 / loss_scale)
-        gradient = embedding_gradients.sum_over_replicas(gradient)
-        if not isinstance(gradient, tf.IndexedSlices):
-            return matrix + tf.cast(self._perturbation(gradient), matrix.dtype)
-        gradient = embedding_gradients.merge_repeats(gradient, matrix.shape[0])
-        delta = tf.cast(self._perturbation(gradient.values), matrix.dtype)
-        return tf.tensor_scatter_nd_add(matrix, gradient.indices[:, None], delta)
-
-    def _update_metrics(self, data: Any, clean: _Pass) -> dict[str, Tensor]:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        _assign(clean.metrics)
-        first = next(value for value in keras.tree.flatten(x) if value is not None)
+        metrics = {id(v): v for v in self.metrics_variables}
+        variables = {id(v): v for v in self.variables if id(v) not in metrics}
+        state = [
+            (variables[key], value) for key, value in clean.updates.items() if key in variables
+        ]
+        for key, value in clean.updates.items():
+            if key in metrics:
+                metrics[key].assign(value)
         # Keras divides the loss by the number of replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._loss_tracker.update_state(clean.loss * replicas, tf.shape(first)[0])
-        return self.compute_metrics(x, y, clean.y_pred, sample_weight)
+        logs = forward.report(clean.loss * replicas, clean.y_pred)
 
-    def _apply(self, gradients: list[Any], weights: list[Any], state: Assignments) -> None:
-        """Advance the state, then update the weights; do neither where the optimizer skips."""
-        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            is_finite = self.optimizer.check_finite(gradients)
-            state = [(v, tf.where(is_finite, value, v.value)) for v, value in state]
-        _assign(state)
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        results = [gradients, clean.loss, others, [value for _, value in state]]
+        side_effects = [op for op in _operations()[num_operations:] if op.op_def.is_stateful]
+        with tf.control_dependencies([*_tensors(results), *side_effects]):
+            apply(self.optimizer, gradients, weights, state)
+        return logs
+
+    def _differentiate(
+        self,
+        function: Callable[[Values], tuple[Tensor, Pass]],
+        values: Values,
+        variables: Sequence[Any],
+        twice: bool = False,
+    ) -> tuple[Values, Pass]:
+        """Return the gradients by some of the values, and what else `function` returns."""
+        watched = [values[id(v)] for v in variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(watched)
+            loss, found = function(values)
+        gradients = tape.gradient(loss, watched)
+        return {id(v): g for v, g in zip(variables, gradients, strict=True)}, found
+
+    @staticmethod
+    def _add(gradient: Any, other: Any, factor: float) -> Any:
+        """Return gradient + factor * other; slices, if both are, one a row."""
+        if not isinstance(gradient, tf.IndexedSlices) or not isinstance(other, tf.IndexedSlices):
+            return tf.convert_to_tensor(gradient) + factor * tf.convert_to_tensor(other)
+        values = tf.concat([gradient.values, factor * other.values], axis=0)
+        indices = tf.concat([gradient.indices, other.indices], axis=0)
+        both = tf.IndexedSlices(values, indices, gradient.dense_shape)
+        return embedding_gradients.merge_repeats(both)  # Clipping takes the norm of the sum.
+
+    @contextmanager
+    def _perturbed(
+        self, forward: Forward, values: Values, gradient: Any, factor: Tensor
+    ) -> Iterator[Values]:
+        """Give the embedding the values of E + delta, for a gradient times `factor`."""
+        embedding = self._embedding_variable()
+        matrix = values[id(embedding)]
+        gradient = embedding_gradients.scale(gradient, factor)
+        gradient = embedding_gradients.gather_over_replicas(gradient)
+        if not isinstance(gradient, tf.IndexedSlices):
+            delta = tf.cast(self._perturbation(gradient), matrix.dtype)
+            yield {**values, id(embedding): matrix + delta}
+            return
+        gradient = embedding_gradients.merge_repeats(gradient)
+        delta = tf.cast(self._perturbation(gradient.values), matrix.dtype)
+        layer = self._embedding_layer()
+        if layer is None or not _only_looks_up(layer):
+            moved = tf.tensor_scatter_nd_add(matrix, gradient.indices[:, None], delta)
+            yield {**values, id(embedding): moved}
+            return
+        with _shifted(layer, embedding, forward, gradient.indices, delta):
+            yield values
 
 
-def _assign(assignments: Assignments) -> None:
-    for variable, value in assignments:
-        variable.assign(value)
+def _only_looks_up(layer: Any) -> bool:
+    """Whether `layer` is one of Keras's embeddings, which use their inputs to look vectors up."""
+    defined_by = getattr(type(layer).call, "__module__", "").partition(".")[0]
+    return (
+        isinstance(layer, keras.layers.Embedding)
+        and defined_by in ("keras", "keras_hub")
+        and not getattr(layer, "lora_enabled", False)
+    )
+
+
+@contextmanager
+def _shifted(
+    layer: Any, embedding: Any, forward: Forward, ids: Tensor, delta: Tensor
+) -> Iterator[None]:
+    """Let `layer` look vectors up in E + delta, which differs from E in the rows `ids`, sorted.
+
+    The matrix E + delta is never built: its cost would grow with the vocabulary.
+    """
+    look_up, thread = layer.call, threading.get_ident()
+
+    def call(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        values = forward.scope.state_mapping
+        if threading.get_ident() != thread:
+            return look_up(inputs, *args, **kwargs)
+        matrix = values[id(embedding)]
+        wanted = tf.reshape(tf.cast(inputs, ids.dtype), (-1,))
+        places = tf.minimum(tf.searchsorted(ids, wanted), tf.shape(ids)[0] - 1)
+        is_moved = tf.equal(tf.gather(ids, places), wanted)
+        shift = tf.where(is_moved[:, None], tf.gather(delta, places), 0)
+        values[id(embedding)] = tf.gather(matrix, wanted) + shift
+        try:
+            positions = tf.reshape(tf.range(tf.size(wanted)), tf.shape(inputs))
+            return look_up(tf.ensure_shape(positions, inputs.shape), *args, **kwargs)
+        finally:
+            values[id(embedding)] = matrix
+
+    vars(layer)["call"] = call  # Not by `setattr`, which tracks what it sets.
+    try:
+        yield
+    finally:
+        del vars(layer)["call"]
 
 
 def _tensors(structure: Any) -> list[Tensor]:
@@ -147,11 +147,3 @@ def _tensors(structure: Any) -> list[Tensor]:
 def _operations() -> list[tf.Operation]:
     """Return the operations of the graph that is being built, none in eager execution."""
     return tf.compat.v1.get_default_graph().get_operations()
-
-
-def _weighted_sum(adversarial: list[Any], clean: list[Any], clean_weight: float) -> list[Any]:
-    """Return adversarial + clean_weight · clean, densely: clipping takes the norm of the sum."""
-    return [
-        None if a is None else tf.convert_to_tensor(a) + clean_weight * tf.convert_to_tensor(c)
-        for a, c in zip(adversarial, clean, strict=True)
-    ]

@@ -5,34 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mlc._embeddings import check_embedding, embedding_name, embedding_of, locate
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import non_negative_float
-from keras_mlc.training._inner import compiled_like, overrides
-
-
-class _NoStep(keras.Model):
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(
-            "`FGMTrainer` runs on the TensorFlow backend. The running backend is "
-            f"{keras.backend.backend()!r}."
-        )
-
-
-def _step() -> Any:
-    """Return the base class with the running backend's train step."""
-    if keras.backend.backend() == "tensorflow":
-        from keras_mlc.training._tensorflow import FGMStep
-
-        return FGMStep
-    return _NoStep
-
-
-_FGMStep: Any = _step()
+from keras_mlc.training._wrapper import Wrapper
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
-class FGMTrainer(_FGMStep):
+class FGMTrainer(Wrapper):
     """Trains a model on its embedding matrix and against a perturbation of it.
 
     `delta = epsilon * g / (||g|| + 1e-8)`, g the gradient of the loss with respect to the
@@ -77,7 +56,6 @@ class FGMTrainer(_FGMStep):
         ValueError: If an argument is out of range; if the model overrides `train_step`; if the
             embedding is not found, matches several layers, is not trainable, or takes no part in
             the loss: at construction where the model is built, else in the first step.
-        NotImplementedError: On another backend than TensorFlow.
 
     Example:
         >>> import keras, numpy as np
@@ -105,62 +83,24 @@ class FGMTrainer(_FGMStep):
         clean_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        _check_model(model)
-        check_embedding(embedding)
-        if model.built:
-            embedding_of(locate(model, embedding))
-        # The trainer does not touch its inputs: the model casts them itself.
-        kwargs = {"dtype": model.dtype_policy, "autocast": False, **kwargs}
-        super().__init__(**kwargs)
-        self.model = model
-        self.epsilon = non_negative_float("epsilon", epsilon)
+        super().__init__(model, embedding, epsilon, **kwargs)
         self.clean_weight = non_negative_float("clean_weight", clean_weight)
-        self.embedding = embedding_name(model, embedding)
-        # A closure, since Keras would save a layer in an attribute a second time.
-        self._embedding_variable = lambda: embedding_of(locate(model, embedding))
-        self.supports_masking = True
-        self.built = model.built
 
-    def build(self, input_shape: Any) -> None:
-        """Do nothing: the model builds itself when it is called."""
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Return what the model returns."""
-        return self.model(inputs)  # `training` reaches it through Keras's call context
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Tensor:
-        """Return the loss that the trainer was compiled with, as the model computes it."""
-        if overrides(self.model, "compute_loss"):
-            with compiled_like(self.model, self) as model:
-                return model._compute_loss(x, y, y_pred, sample_weight, training)
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
-
-    def compute_metrics(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
-    ) -> dict[str, Tensor]:
-        """Update the metrics and return their values, as the model does."""
-        if overrides(self.model, "compute_metrics"):
-            with compiled_like(self.model, self) as model:
-                return model.compute_metrics(x, y, y_pred, sample_weight)
-        return super().compute_metrics(x, y, y_pred, sample_weight)
-
-    @property
-    def metrics(self) -> list[keras.Metric]:
-        """The metrics that the model would have, compiled like the trainer."""
-        with compiled_like(self.model, self) as model:
-            return model.metrics
-
-    @property
-    def output_names(self) -> list[str]:
-        """The names of the model's outputs, for losses and metrics given as a dict."""
-        return self.model.output_names
+    def _gradients(self, forward: Any, values: Any, weights: list[Any]) -> Any:
+        """Return the gradients at E + delta, and the clean pass."""
+        embedding = self._embedding_variable()
+        sources = [embedding, *weights] if self.clean_weight else [embedding]
+        clean_gradients, clean = self._differentiate(forward, values, sources)
+        gradient = clean_gradients[id(embedding)]
+        self._check_takes_part(gradient, forward)
+        with self._perturbed(forward, values, gradient, 1 / clean.loss_scale) as perturbed:
+            gradients, adversarial = self._differentiate(forward, perturbed, weights)
+        if self.clean_weight:
+            gradients = {
+                key: self._weighted_sum(value, clean_gradients[key])
+                for key, value in gradients.items()
+            }
+        return gradients, clean, adversarial.loss
 
     def _perturbation(self, gradient: Tensor) -> Tensor:
         """Return delta, zeros where the norm is not finite."""
@@ -169,32 +109,7 @@ class FGMTrainer(_FGMStep):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, with the model's own configuration."""
-        return {
-            **super().get_config(),
-            "model": keras.saving.serialize_keras_object(self.model),
-            "embedding": self.embedding,
-            "epsilon": self.epsilon,
-            "clean_weight": self.clean_weight,
-        }
+        return {**super().get_config(), "clean_weight": self.clean_weight}
 
-    @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
-    ) -> "FGMTrainer":
-        """Build the trainer around a model built from its configuration."""
-        model = keras.saving.deserialize_keras_object(
-            config["model"], custom_objects=custom_objects
-        )
-        return cls(**{**config, "model": model})
-
-
-def _check_model(model: Any) -> None:
-    if not isinstance(model, keras.Model):
-        raise ValueError(
-            f"`model` must be a `keras.Model`. Received: model={model!r} (of type {type(model)})"
-        )
-    if overrides(model, "train_step"):
-        raise ValueError(
-            f"`FGMTrainer` replaces `train_step`, which `{type(model).__name__}` overrides. Move "
-            "what its `train_step` does to `compute_loss`, or train it without `FGMTrainer`."
-        )
+    def _weighted_sum(self, adversarial: Any, clean: Any) -> Any:
+        return None if adversarial is None else self._add(adversarial, clean, self.clean_weight)

@@ -46,7 +46,7 @@ def train(model, x=TOKENS, y=LABELS, *, fit=None, **compiled):
 
 
 def values(variables):
-    return [np.array(v.numpy()) for v in variables]
+    return [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
 
 
 def same(actual, expected, tolerance=0.0):

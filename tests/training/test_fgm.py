@@ -1,10 +1,11 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers, ops
 
 import reference
+from backends import BACKEND, exact_jax, tensorflow_only
+from keras_mlc._validation import seen
 from keras_mlc.losses import RDropLoss
 from training.fgm_models import (
     LABELS,
@@ -18,8 +19,10 @@ from training.fgm_models import (
     values,
 )
 
-EAGER, GRAPH, SEVERAL_STEPS = {"run_eagerly": True}, {}, {"steps_per_execution": 3}
-XLA = {"jit_compile": True, "steps_per_execution": 3}
+EAGER, GRAPH = {"run_eagerly": True}, {}
+SEVERAL_STEPS = {} if BACKEND == "torch" else {"steps_per_execution": 3}
+XLA = {"jit_compile": BACKEND != "torch", **SEVERAL_STEPS}
+sees_values = pytest.mark.skipif(BACKEND == "jax", reason="JAX traces gradients also eagerly")
 SAMPLE_WEIGHTS = np.array([1.0, 0.5, 2.0])
 REPEATED = np.array([[0, 1, 1], [4, 1, 0], [2, 2, 2]])
 DISTINCT = np.arange(9).reshape(3, 3)
@@ -29,7 +32,8 @@ DISTINCT = np.arange(9).reshape(3, 3)
 def float64():
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
-    yield
+    with exact_jax():
+        yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
 
@@ -58,7 +62,8 @@ class Problem:
         keras.utils.set_random_seed(1)
         rng = np.random.default_rng(2)
         self.tokens, self.kind = tokens, kind
-        self.labels = rng.normal(size=(3, 9 if kind == "tied" else 2))
+        # Exact in float32, to which some backends cast labels.
+        self.labels = rng.integers(-8, 8, (3, 9 if kind == "tied" else 2)) / 8
         regularizer = keras.regularizers.L2(0.2) if kind == "penalized" else None
         embedding = layers.Embedding(9, 2, embeddings_regularizer=regularizer, name="tokens")
         inputs = keras.Input((3,), dtype="int32")
@@ -89,14 +94,14 @@ class Problem:
         before = [weight.astype("float64") for weight in values(self.variables)]
         trainer = trainer_of(self.model, epsilon=0.7, clean_weight=clean_weight)
         trainer.compile(keras.optimizers.SGD(0.25), "mse", **mode)
-        data = tf.data.Dataset.from_tensors((self.tokens, self.labels, SAMPLE_WEIGHTS))
-        trainer.fit(data, shuffle=False, verbose=0)
+        trainer.train_on_batch(self.tokens, self.labels, SAMPLE_WEIGHTS)
         found = reference.fgm_gradients(self.objective, before, 0.7, clean_weight)
         expected = [weight - 0.25 * g for weight, g in zip(before, found, strict=True)]
         if self.kind == "lora":
             expected[0] = before[0]
-        # Keras keeps the factors in float32.
-        same(values(self.variables), expected, 1e-6 if self.kind == "lora" else 1e-8)
+        # Keras keeps the factors of LoRA in float32, and off TensorFlow takes means in float32.
+        is_exact = self.kind != "lora" and BACKEND == "tensorflow"
+        same(values(self.variables), expected, 1e-8 if is_exact else 1e-6)
 
 
 @pytest.mark.usefixtures("float64")
@@ -211,8 +216,11 @@ def small_loss(y_true, y_pred):
 def test_a_fixed_loss_scale_does_not_move_the_small_constant_of_the_norm():
     after = []
     for scale in (None, 1024.0):
-        model = text_model()
-        # Keras cannot scale sparse gradients back; with the clean gradient added, they are dense.
+        keras.utils.set_random_seed(1)
+        # Keras cannot scale sparse gradients back; a regularizer makes them dense.
+        regularizer = keras.regularizers.L2(0.0)
+        embedding = layers.Embedding(7, 3, embeddings_regularizer=regularizer, name="tokens")
+        model = text_model(embedding=embedding)
         trainer = trainer_of(model, clean_weight=0.5)
         optimizer = keras.optimizers.SGD(2.0**26, loss_scale_factor=scale)
         trainer.compile(optimizer, small_loss, **EAGER)
@@ -245,7 +253,7 @@ def test_half_precision_gradients_are_squared_in_float32():
 def test_a_step_that_the_loss_scale_skips_changes_nothing(scale, epsilon, mode):
     model = noisy_model("mixed_float16")
     trainer = trainer_of(model, epsilon=epsilon)
-    trainer.compile(scaled(scale), "binary_crossentropy", **mode)
+    trainer.compile(scaled(scale), "mse", **mode)
     before = values(model.variables)
     logs = trainer.train_on_batch(TOKENS, LABELS, return_dict=True)
     same(values(model.variables), before)
@@ -269,9 +277,16 @@ class Limit(layers.Layer):
         self.way = way
 
     def call(self, inputs):
+        if keras.backend.is_keras_tensor(inputs):
+            return inputs
+        if self.way == "python":
+            largest = seen(ops.max(ops.abs(inputs)))
+            if largest is not None and largest > 5:
+                raise ArithmeticError("too large")
+            return inputs
+        import tensorflow as tf
+
         is_fine = tf.reduce_max(tf.abs(inputs)) < 5
-        if self.way == "python" and tf.executing_eagerly() and not is_fine:
-            raise ArithmeticError("too large")
         if self.way == "lookup":
             return inputs + tf.gather([0.0], tf.where(is_fine, 0, 1), name="too_large")
         if self.way == "assertion":
@@ -284,7 +299,12 @@ class Limit(layers.Layer):
 
 @pytest.mark.parametrize(
     ("way", "mode"),
-    [("python", EAGER), ("assertion", GRAPH), ("dependency", GRAPH), ("lookup", GRAPH)],
+    [
+        pytest.param("python", EAGER, marks=sees_values),
+        pytest.param("assertion", GRAPH, marks=tensorflow_only),
+        pytest.param("dependency", GRAPH, marks=tensorflow_only),
+        pytest.param("lookup", GRAPH, marks=tensorflow_only),
+    ],
 )
 def test_a_step_that_raises_in_its_second_pass_changes_nothing(way, mode):
     model = text_model(Limit(way), layers.BatchNormalization(), layers.Dropout(0.4))
@@ -293,32 +313,45 @@ def test_a_step_that_raises_in_its_second_pass_changes_nothing(way, mode):
     trainer.evaluate(TOKENS, LABELS, verbose=0)
     trainer.optimizer.build(trainer.trainable_variables)
     before = values([*model.variables, *trainer.optimizer.variables])
-    with pytest.raises((ArithmeticError, tf.errors.InvalidArgumentError), match=r"too.large"):
+    with pytest.raises(Exception, match=r"too.large"):
         trainer.fit(TOKENS, LABELS, verbose=0)
     same(values([*model.variables, *trainer.optimizer.variables]), before)
 
 
+def bad_label(y_true, y_pred):
+    largest = seen(ops.max(y_true))
+    if largest is not None and largest > 1:
+        raise ValueError("bad labels")
+    return ops.mean(y_pred, axis=-1)
+
+
 @pytest.mark.parametrize(
     ("cause", "mode"),
-    [("torn pairs", EAGER), ("torn pairs", GRAPH), ("unknown token", GRAPH), ("metric", EAGER)],
+    [
+        ("torn pairs", EAGER),
+        pytest.param("torn pairs", GRAPH, marks=tensorflow_only),
+        pytest.param("unknown token", GRAPH, marks=tensorflow_only),
+        ("odd batch", GRAPH),
+        ("metric", EAGER),
+    ],
 )
 def test_bad_data_changes_nothing(cause, mode):
-    def metric(y_true, y_pred):
-        tf.debugging.Assert(tf.reduce_max(y_true) < 2, ["bad labels"])
-        return ops.mean(y_pred, axis=-1)
-
     model = noisy_model()
     trainer = trainer_of(model)
     tokens, labels = (np.repeat(each[:4], 2, axis=0) for each in (TOKENS, LABELS))
-    loss = RDropLoss() if cause == "torn pairs" else "binary_crossentropy"
-    train(trainer, tokens, labels, loss=loss, metrics=[metric], **mode)
+    loss = RDropLoss() if cause in ("torn pairs", "odd batch") else "binary_crossentropy"
+    metrics = [bad_label] if cause == "metric" else []
+    train(trainer, tokens, labels, loss=loss, metrics=metrics, **mode)
     before = values([*model.variables, *trainer.optimizer.variables])
     if cause == "torn pairs":
         labels[0] = 1 - labels[0]
     elif cause == "unknown token":
         tokens[0, 0] = 99
+    elif cause == "odd batch":
+        tokens, labels = tokens[:3], labels[:3]
     else:
         labels[0] = 2
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+    message = r"labels differ|even batch|bad labels|not in \[0, 7\)|between 0 and 1"
+    with pytest.raises(Exception, match=message):
         trainer.fit(tokens, labels, shuffle=False, verbose=0)
     same(values([*model.variables, *trainer.optimizer.variables]), before)

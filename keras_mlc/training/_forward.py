@@ -1,0 +1,82 @@
+"""A pass forward through a model, in which no variable is assigned."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_mlc._typing import Tensor
+
+Values = dict[int, Tensor]
+"""Values of variables, by the variables' `id`."""
+
+
+class Pass(NamedTuple):
+    """What a pass forward has found."""
+
+    y_pred: Any
+    loss: Tensor
+    loss_scale: Tensor
+    updates: Values
+    """What would have been assigned."""
+
+
+class RecordingScope(keras.StatelessScope):
+    """Gives variables the values it is told, and records which are read and assigned."""
+
+    def __init__(self, values: Values) -> None:
+        super().__init__(collect_losses=True)
+        self.state_mapping.update(values)
+        self.updates: Values = {}
+        self.read: set[int] = set()
+
+    def get_current_value(self, variable: Any) -> Any:
+        self.read.add(id(variable))
+        return super().get_current_value(variable)
+
+    def add_update(self, update: tuple[Any, Any]) -> None:
+        # Keras hands on another variable as it is, whose value may yet change.
+        variable, value = update[0], ops.copy(update[1])
+        super().add_update((variable, value))
+        self.updates[id(variable)] = value
+
+
+class Forward:
+    """The scaled loss of a batch as a function of the values of a trainer's variables.
+
+    A variable without a value among them has its own.
+    """
+
+    def __init__(self, trainer: Any, data: Any) -> None:
+        self.trainer = trainer
+        self.x, self.y, self.sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self.scope = RecordingScope({})
+
+    def __call__(self, values: Values) -> tuple[Tensor, Pass]:
+        """Return the scaled loss, and what else the pass has found."""
+        with RecordingScope(values) as self.scope:
+            y_pred = self.trainer(self.x, training=True)
+            loss = self.trainer._compute_loss(
+                self.x, self.y, y_pred, self.sample_weight, training=True
+            )
+            loss_scale = self.trainer.optimizer.scale_loss(ops.ones(()))
+            scaled_loss = self.trainer.optimizer.scale_loss(loss)
+        return scaled_loss, Pass(y_pred, loss, loss_scale, self.scope.updates)
+
+    def report(self, loss: Tensor, y_pred: Any) -> dict[str, Tensor]:
+        """Update the metrics and return their values."""
+        first = next(value for value in keras.tree.flatten(self.x) if value is not None)
+        self.trainer._loss_tracker.update_state(loss, sample_weight=ops.shape(first)[0])
+        return self.trainer.compute_metrics(self.x, self.y, y_pred, self.sample_weight)
+
+
+def apply(
+    optimizer: Any, gradients: list[Any], weights: list[Any], state: list[tuple[Any, Tensor]]
+) -> None:
+    """Advance the state, then update the weights; do neither where the optimizer skips."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        is_finite = optimizer.check_finite(gradients)
+        state = [(v, ops.where(is_finite, value, v.value)) for v, value in state]
+    for variable, value in state:
+        variable.assign(value)
+    optimizer.apply(gradients, weights)

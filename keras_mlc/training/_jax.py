@@ -1,0 +1,97 @@
+"""The train step of a trainer on JAX."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import keras
+from jax import numpy as jnp
+
+from keras_mlc._dtypes import at_least_float32
+from keras_mlc._typing import Tensor
+from keras_mlc.training._forward import Forward, Pass, Values
+
+State = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
+
+
+class Step(keras.Model):
+    """Trains on the gradients that `_gradients` returns."""
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Fit, and keep the weights where a first step raises: Keras would lose them."""
+        taken: list[tuple[Any, Tensor]] = []
+        vars(self)["_taken"] = taken  # Not by `setattr`, which tracks what it sets.
+        try:
+            return super().fit(*args, **kwargs)
+        except BaseException:
+            for variable, value in taken:
+                if variable._value is None:
+                    variable._value = value
+            raise
+        finally:
+            del vars(self)["_taken"]
+
+    def _get_jax_state(self, **kwargs: Any) -> Any:
+        # While `fit` runs, Keras takes the variables' values away from them.
+        if "_taken" in vars(self) and kwargs.get("purge_model_variables"):
+            variables = [*self.variables, *self.optimizer.variables, *self.metrics_variables]
+            self._taken[:] = [(v, v.value) for v in variables]
+        return super()._get_jax_state(**kwargs)
+
+    def train_step(self, state: State, data: Any) -> tuple[dict[str, Tensor], State]:
+        """Return the logs, and the variables' values after a step."""
+        weights, others = self.trainable_variables, self.non_trainable_variables
+        optimizer, metrics = self.optimizer.variables, self.metrics_variables
+        groups = (weights, others, optimizer, metrics)
+        values: Values = {}
+        for variables, group in zip(groups, state, strict=True):
+            values.update(zip(map(id, variables), group, strict=True))
+        forward = Forward(self, data)
+        found, clean, _ = self._gradients(forward, values, weights)
+        gradients = [found[id(v)] for v in weights]
+
+        after = {**values, **clean.updates}
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            is_finite = self.optimizer.check_finite(gradients)
+            for key in map(id, others):
+                after[key] = jnp.where(is_finite, after[key], values[key])
+        updated = self.optimizer.stateless_apply(state[2], gradients, state[0])
+        with keras.StatelessScope([(v, after[id(v)]) for v in self._all(groups)]) as scope:
+            logs = forward.report(clean.loss, clean.y_pred)
+            reported = [scope.get_current_value(v) for v in metrics]
+        return logs, (updated[0], [after[id(v)] for v in others], updated[1], reported)
+
+    @staticmethod
+    def _all(groups: Sequence[Sequence[Any]]) -> list[Any]:
+        return [variable for group in groups for variable in group]
+
+    def _differentiate(
+        self,
+        function: Callable[[Values], tuple[Tensor, Pass]],
+        values: Values,
+        variables: Sequence[Any],
+        twice: bool = False,
+    ) -> tuple[dict[int, Any], Pass]:
+        """Return the gradients by some of the values, and what else `function` returns."""
+        keys = [id(v) for v in variables]
+        gradients, found = jax.grad(
+            lambda sources: function({**values, **dict(zip(keys, sources, strict=True))}),
+            has_aux=True,
+        )([values[key] for key in keys])
+        return dict(zip(keys, gradients, strict=True)), found
+
+    @staticmethod
+    def _add(gradient: Any, other: Any, factor: float) -> Any:
+        """Return gradient + factor * other."""
+        return gradient + factor * other
+
+    @contextmanager
+    def _perturbed(
+        self, forward: Forward, values: Values, gradient: Any, factor: Tensor
+    ) -> Iterator[Values]:
+        """Give the embedding the values of E + delta, for a gradient times `factor`."""
+        key = id(self._embedding_variable())
+        gradient = gradient.astype(at_least_float32(gradient.dtype))
+        delta = self._perturbation(gradient * factor)
+        yield {**values, key: values[key] + delta.astype(values[key].dtype)}

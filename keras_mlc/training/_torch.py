@@ -1,0 +1,93 @@
+"""The train step of a trainer on torch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import torch
+
+from keras_mlc._typing import Tensor
+from keras_mlc.training._forward import Forward, Pass, Values, apply
+
+
+class Step(keras.Model):
+    """Trains on the gradients that `_gradients` returns."""
+
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        """Compute gradients, and assign nothing before all of them are there."""
+        weights = self.trainable_variables
+        values = {id(v): v.value for v in [*weights, self._embedding_variable()]}
+        forward = _SameDraws(self, data)
+        found, clean, _ = self._gradients(forward, values, weights)
+        with torch.no_grad():
+            variables = {id(v): v for v in [*self.variables, *self.metrics_variables]}
+            metrics = {id(v) for v in self.metrics_variables}
+            updates = [(variables[key], value) for key, value in clean.updates.items()]
+            for variable, value in updates:
+                if id(variable) in metrics:
+                    variable.assign(value)
+            logs = forward.report(clean.loss, clean.y_pred)
+            state = [(v, value) for v, value in updates if id(v) not in metrics]
+            apply(self.optimizer, [found[id(v)] for v in weights], weights, state)
+        return logs
+
+    def _differentiate(
+        self,
+        function: Callable[[Values], tuple[Tensor, Pass]],
+        values: Values,
+        variables: Sequence[Any],
+        twice: bool = False,
+    ) -> tuple[dict[int, Any], Pass]:
+        """Return the gradients by some of the values, and what else `function` returns.
+
+        `twice` keeps what it takes to differentiate the gradients once more.
+        """
+        sources = {id(v): _differentiable(values[id(v)]) for v in variables}
+        loss, found = function({**values, **sources})
+        gradients = torch.autograd.grad(
+            loss, list(sources.values()), create_graph=twice, allow_unused=True
+        )
+        return dict(zip(sources, gradients, strict=True)), found
+
+    @staticmethod
+    def _add(gradient: Any, other: Any, factor: float) -> Any:
+        """Return gradient + factor * other."""
+        return gradient + factor * other
+
+    @contextmanager
+    def _perturbed(
+        self, forward: Forward, values: Values, gradient: Any, factor: Tensor
+    ) -> Iterator[Values]:
+        """Give the embedding the values of E + delta, for a gradient times `factor`."""
+        key = id(self._embedding_variable())
+        with torch.no_grad():
+            wide = gradient.double() if gradient.dtype == torch.float64 else gradient.float()
+            delta = self._perturbation(wide * factor)
+            moved = values[key] + delta.to(values[key].dtype)
+        yield {**values, key: moved.requires_grad_()}
+
+
+def _differentiable(value: Any) -> Any:
+    return value if value.requires_grad else value.detach().requires_grad_()
+
+
+class _SameDraws(Forward):
+    """Lets every pass see the same random numbers, also those that torch draws without a seed."""
+
+    def __init__(self, trainer: Any, data: Any) -> None:
+        super().__init__(trainer, data)
+        self.states: Any = None
+
+    def __call__(self, values: Values) -> tuple[Tensor, Pass]:
+        if self.states is None:
+            self.states = torch.get_rng_state(), _device_states()
+        else:
+            torch.set_rng_state(self.states[0])
+            for number, state in enumerate(self.states[1]):
+                torch.cuda.set_rng_state(state, number)
+        return super().__call__(values)
+
+
+def _device_states() -> list[Any]:
+    return torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
