@@ -17,10 +17,18 @@ def merge_repeats(slices: tf.IndexedSlices) -> tf.IndexedSlices:
     return tf.IndexedSlices(values, indices, slices.dense_shape)
 
 
-def squared_norm(gradient: Tensor | tf.IndexedSlices) -> Tensor:
-    """Sum of squares of a dense gradient, or of the slices of a sparse one."""
-    values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-    return tf.reduce_sum(tf.square(values))
+def squared_norm(gradient: Tensor | tf.IndexedSlices, merge: bool = True) -> Tensor:
+    """Return a replica's share of the squared norm of a gradient, summed over the replicas.
+
+    Without `merge` the slices are squared, each on its own, instead of the matrix.
+    """
+    if isinstance(gradient, tf.IndexedSlices) and not merge:
+        return tf.reduce_sum(tf.square(gradient.values))  # A replica has its own slices.
+    gradient = sum_over_replicas(gradient)
+    if isinstance(gradient, tf.IndexedSlices):
+        gradient = merge_repeats(gradient).values
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return tf.reduce_sum(tf.square(gradient)) / replicas  # All of them have the whole gradient.
 
 
 def scale(gradient: Tensor | tf.IndexedSlices, factor: Tensor) -> Tensor | tf.IndexedSlices:

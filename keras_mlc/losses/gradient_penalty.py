@@ -1,5 +1,6 @@
 """A gradient penalty on an embedding matrix, as a loss."""
 
+import importlib
 from typing import Any
 
 import keras
@@ -22,8 +23,10 @@ class GradientPenaltyLoss(keras.losses.Loss):
     when that embedding moves.
 
     TensorFlow takes the inner gradient in compiled code only (`run_eagerly=False`, the default).
-    `evaluate` reports L plus the penalty. Of a model with several outputs, this loss penalizes
-    the loss of the output it stands at.
+    `evaluate` reports L plus the penalty on TensorFlow, and L alone on torch, which evaluates
+    without gradients. On JAX a loss cannot reach the embedding:
+    `keras_mlc.training.GradientPenaltyTrainer` works on every backend. Of a model with several
+    outputs, this loss penalizes the loss of the output it stands at.
 
     Args:
         loss: The base loss: a name or a function as `keras.losses.get` takes them, or a
@@ -53,7 +56,7 @@ class GradientPenaltyLoss(keras.losses.Loss):
         ValueError: If an argument is out of range, the reductions disagree, or the embedding is
             not bound, is not trainable, or takes no part in the loss.
         RuntimeError: If TensorFlow runs eagerly.
-        NotImplementedError: On another backend than TensorFlow.
+        NotImplementedError: On JAX.
 
     Example:
         >>> import keras, numpy as np
@@ -210,11 +213,10 @@ def _mean(reduction: str | None) -> str | None:
 def _backend_gradient() -> Any:
     """Return the running backend's `squared_gradient`."""
     backend = keras.backend.backend()
-    if backend != "tensorflow":
+    if backend not in ("tensorflow", "torch"):
         raise NotImplementedError(
-            "`GradientPenaltyLoss` runs on the TensorFlow backend. The running backend is "
-            f"{backend!r}."
+            "`GradientPenaltyLoss` runs on TensorFlow and on torch: elsewhere a loss cannot reach "
+            "the embedding. Train by `keras_mlc.training.GradientPenaltyTrainer(model, embedding)` "
+            f"instead, compiled with the base loss. The running backend is {backend!r}."
         )
-    from keras_mlc.losses._tensorflow import squared_gradient
-
-    return squared_gradient
+    return importlib.import_module(f"keras_mlc.losses._{backend}").squared_gradient

@@ -86,6 +86,11 @@ class Step(keras.Model):
         """Return gradient + factor * other."""
         return gradient + factor * other
 
+    @staticmethod
+    def _squared_norm(gradient: Any, factor: Tensor) -> Tensor:
+        """Return ||factor * gradient||²."""
+        return jnp.sum((gradient.astype(at_least_float32(gradient.dtype)) * factor) ** 2)
+
     @contextmanager
     def _perturbed(
         self, forward: Forward, values: Values, gradient: Any, factor: Tensor

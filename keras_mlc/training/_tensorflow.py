@@ -72,6 +72,12 @@ class Step(keras.Model):
         both = tf.IndexedSlices(values, indices, gradient.dense_shape)
         return embedding_gradients.merge_repeats(both)  # Clipping takes the norm of the sum.
 
+    @staticmethod
+    def _squared_norm(gradient: Any, factor: Tensor) -> Tensor:
+        """Return ||factor * gradient||², a replica's share of it."""
+        gradient = embedding_gradients.scale(gradient, factor)
+        return embedding_gradients.squared_norm(gradient)
+
     @contextmanager
     def _perturbed(
         self, forward: Forward, values: Values, gradient: Any, factor: Tensor

@@ -55,6 +55,11 @@ class Step(keras.Model):
         """Return gradient + factor * other."""
         return gradient + factor * other
 
+    @staticmethod
+    def _squared_norm(gradient: Any, factor: Tensor) -> Tensor:
+        """Return ||factor * gradient||²."""
+        return torch.sum((_wide(gradient) * factor) ** 2)
+
     @contextmanager
     def _perturbed(
         self, forward: Forward, values: Values, gradient: Any, factor: Tensor
@@ -62,10 +67,13 @@ class Step(keras.Model):
         """Give the embedding the values of E + delta, for a gradient times `factor`."""
         key = id(self._embedding_variable())
         with torch.no_grad():
-            wide = gradient.double() if gradient.dtype == torch.float64 else gradient.float()
-            delta = self._perturbation(wide * factor)
+            delta = self._perturbation(_wide(gradient) * factor)
             moved = values[key] + delta.to(values[key].dtype)
         yield {**values, key: moved.requires_grad_()}
+
+
+def _wide(gradient: Any) -> Any:
+    return gradient if gradient.dtype == torch.float64 else gradient.float()
 
 
 def _differentiable(value: Any) -> Any:

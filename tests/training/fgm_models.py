@@ -33,6 +33,19 @@ def noisy_model(dtype=None):
     )
 
 
+class Idle(keras.Model):
+    """Has an embedding that it does not use."""
+
+    def __init__(self):
+        super().__init__()
+        self.idle = layers.Embedding(7, 3, name="idle")
+        self.inner = text_model()
+        self.idle.build()
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
 def trainer_of(model, *, epsilon=1.0, clean_weight=0.0, embedding="tokens"):
     return FGMTrainer(model, embedding, epsilon=epsilon, clean_weight=clean_weight)
 

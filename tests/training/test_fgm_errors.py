@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from backends import BACKEND
 from keras_mlc.training import FGMTrainer
-from training.fgm_models import LABELS, TOKENS, same, text_model, values
+from training.fgm_models import LABELS, TOKENS, Idle, same, text_model, values
 
 gradients_or_none = pytest.mark.skipif(
     BACKEND == "jax", reason="on JAX every gradient exists, zeros at the least"
@@ -91,19 +91,6 @@ def unbuilt():
     return keras.Sequential(
         [layers.Embedding(7, 3, name="tokens"), layers.Flatten(), layers.Dense(2)]
     )
-
-
-class Idle(keras.Model):
-    """Has an embedding that it does not use."""
-
-    def __init__(self):
-        super().__init__()
-        self.idle = layers.Embedding(7, 3, name="idle")
-        self.inner = text_model()
-        self.idle.build()
-
-    def call(self, inputs):
-        return self.inner(inputs)
 
 
 @pytest.mark.parametrize("options", [{"run_eagerly": True}, {}], ids=["eager", "graph"])

@@ -1,0 +1,73 @@
+"""Train the same small models, one a piece, on the running backend, and write their weights.
+
+KERAS_BACKEND=jax python tests/pieces.py weights.npz
+"""
+
+import sys
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_mlc.data import repeat_pairs
+from keras_mlc.layers import AttentionPooling, FineGrainedSoftmaxHead, TextCNNHead
+from keras_mlc.losses import (
+    MultilabelCategoricalCrossentropy,
+    RDropLoss,
+    SparseMultilabelCategoricalCrossentropy,
+)
+from keras_mlc.training import FGMTrainer, GradientPenaltyTrainer
+
+STEPS, BATCH, TIME, WORDS, LABELS = 20, 8, 6, 30, 5
+RNG = np.random.default_rng(0)
+TOKENS = RNG.integers(0, WORDS, (STEPS * BATCH, TIME))
+TARGETS = RNG.integers(0, 2, (STEPS * BATCH, LABELS)).astype("float32")
+INDICES = np.where(TARGETS, np.arange(LABELS), -1)
+LEVELS = RNG.integers(0, 2, (STEPS * BATCH, 3))
+
+
+def model_with(*head):
+    """Return a model whose weights are the same numbers on every backend."""
+    tokens = keras.Input((TIME,), dtype="int32")
+    outputs = layers.Embedding(WORDS, 8, mask_zero=True, name="tokens")(tokens)
+    for layer in head:
+        outputs = layer(outputs)
+    model = keras.Model(tokens, outputs)
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(0, 0.3, weight.shape) for weight in model.weights])
+    return model
+
+
+def attention(activation=None):
+    return model_with(AttentionPooling(), layers.Dense(LABELS, activation))
+
+
+def pieces():
+    """Yield the name of each piece, the model to compile and fit, its loss, and its targets."""
+    multilabel = MultilabelCategoricalCrossentropy()
+    yield "multilabel", attention(), multilabel, TARGETS
+    yield "sparse", attention(), SparseMultilabelCategoricalCrossentropy(), INDICES
+    text_cnn = TextCNNHead(LABELS, filters=4, dropout=0.0, activation="sigmoid")
+    yield "text_cnn", model_with(text_cnn), "binary_crossentropy", TARGETS
+    fine_grained = FineGrainedSoftmaxHead(3, (2, 4, 3))
+    levels = model_with(AttentionPooling(), fine_grained)
+    yield "fine_grained", levels, "sparse_categorical_crossentropy", LEVELS
+    yield "r_drop", attention("sigmoid"), RDropLoss(), TARGETS
+    yield "fgm", FGMTrainer(attention(), "tokens"), multilabel, TARGETS
+    yield "fgm_clean", FGMTrainer(attention(), "tokens", 0.5, 0.5), multilabel, TARGETS
+    yield "penalty", GradientPenaltyTrainer(attention(), "tokens"), multilabel, TARGETS
+
+
+def train(name, model, loss, targets):
+    """Return the model's weights after 20 steps."""
+    data = repeat_pairs((TOKENS, targets)) if name == "r_drop" else (TOKENS, targets)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss)
+    model.fit(*data, batch_size=len(data[0]) // STEPS, shuffle=False, verbose=0)
+    return {f"{name}/{number}": weight for number, weight in enumerate(model.get_weights())}
+
+
+if __name__ == "__main__":
+    weights = {}
+    for piece in pieces():
+        weights.update(train(*piece))
+    np.savez(sys.argv[1], **weights)

@@ -1,0 +1,118 @@
+import keras
+import numpy as np
+import pytest
+
+import reference
+from backends import BACKEND
+from keras_mlc.losses import GradientPenaltyLoss
+from keras_mlc.training import GradientPenaltyTrainer
+from training.fgm_models import (
+    LABELS,
+    TOKENS,
+    Idle,
+    noisy_model,
+    same,
+    text_model,
+    train,
+    values,
+)
+from training.test_fgm import EAGER, GRAPH, SAMPLE_WEIGHTS, XLA, Problem, float64  # noqa: F401
+
+
+def penalized(objective, epsilon):
+    def whole(*weights):
+        slope = reference.finite_differences(lambda e: objective(e, *weights[1:]), weights[0])
+        return objective(*weights) + epsilon / 2 * np.sum(slope**2)
+
+    return whole
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("mode", [EAGER, GRAPH, XLA], ids=["eager", "graph", "xla"])
+@pytest.mark.parametrize("kind", ["plain", "penalized", "tied", "lora"])
+def test_a_step_agrees_with_finite_differences(kind, mode):
+    problem = Problem(np.array([[0, 1, 1], [4, 1, 0], [2, 2, 2]]), kind)
+    before = [weight.astype("float64") for weight in values(problem.variables)]
+    trainer = GradientPenaltyTrainer(problem.model, "tokens", epsilon=3.0)
+    trainer.compile(keras.optimizers.SGD(0.25), "mse", **mode)
+    data = problem.tokens, problem.labels, SAMPLE_WEIGHTS
+    reported = float(trainer.train_on_batch(*data))
+    whole = penalized(problem.objective, 3.0)
+    assert reported == pytest.approx(whole(*before), rel=1e-6)
+    assert reported > 1.01 * problem.objective(*before)
+    found = reference.all_finite_differences(whole, before)
+    expected = [weight - 0.25 * g for weight, g in zip(before, found, strict=True)]
+    if kind == "lora":
+        expected[0] = before[0]
+    same(values(problem.variables), expected, 2e-6)
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="on JAX there is no such loss")
+@pytest.mark.parametrize("mode", [GRAPH, XLA])
+def test_it_trains_as_the_loss_does(mode):
+    plain, model = noisy_model(), noisy_model()
+    expected = train(plain, loss=GradientPenaltyLoss("mse", plain.get_layer("tokens")), **mode)
+    trainer = GradientPenaltyTrainer(model, "tokens")
+    history = train(trainer, loss="mse", **mode)
+    same(history, expected, 1e-5)
+    same(values(model.variables), values(plain.variables), 1e-5)
+
+
+def test_without_a_penalty_training_is_plain():
+    plain, model = noisy_model(), noisy_model()
+    expected = train(plain, metrics=["binary_accuracy"], **EAGER)
+    trainer = GradientPenaltyTrainer(model, "tokens", epsilon=0)
+    same(train(trainer, metrics=["binary_accuracy"], **EAGER), expected, 1e-6)
+    same(values(model.variables), values(plain.variables), 1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_trains_like_float32(policy):
+    after = []
+    for dtype in ("float32", policy):
+        model = text_model(dtype=dtype)
+        trainer = GradientPenaltyTrainer(model, "tokens", epsilon=10.0)
+        train(trainer, loss="mse", fit={"epochs": 1}, **EAGER)
+        after.append(values(model.variables))
+    same(after[1], after[0], 5e-2 if "b" in policy else 5e-3)
+
+
+def test_saving_and_training_on(tmp_path):
+    trainer = GradientPenaltyTrainer(text_model(), "tokens", epsilon=2.0)
+    train(trainer, optimizer="adam")
+    trainer.save(tmp_path / "trainer.keras")
+    again = keras.saving.load_model(tmp_path / "trainer.keras", safe_mode=True)
+    assert (again.epsilon, again.embedding) == (2.0, "tokens")
+    for each in (trainer, again):
+        each.fit(TOKENS, LABELS, shuffle=False, verbose=0)
+    same(values(again.variables), values(trainer.variables), 1e-6)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"`epsilon` must be a finite number.*-1"):
+        GradientPenaltyTrainer(text_model(), "tokens", epsilon=-1)
+    with pytest.raises(ValueError, match="names no layer"):
+        GradientPenaltyTrainer(text_model(), "words")
+
+    class Own(keras.Model):
+        def train_step(self, data):
+            return {}
+
+    with pytest.raises(ValueError, match="`GradientPenaltyTrainer` replaces `train_step`"):
+        GradientPenaltyTrainer(Own(), "tokens")
+
+
+def test_an_embedding_that_takes_no_part_raises_before_the_update():
+    model = Idle()
+    trainer = GradientPenaltyTrainer(model, "idle")
+    trainer.compile("sgd", "mse", **EAGER)
+    before = values(model.variables)
+    with pytest.raises(ValueError, match="'idle/embeddings' takes no part in the loss"):
+        trainer.fit(TOKENS, LABELS, verbose=0)
+    same(values(model.variables), before)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="elsewhere there is the loss")
+def test_on_jax_the_loss_names_the_trainer():
+    with pytest.raises(NotImplementedError, match=r"GradientPenaltyTrainer\(model, embedding\)"):
+        GradientPenaltyLoss("mse", "tokens")
