@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import pieces
+from backends import tensorflow_only
 
 
 @tensorflow_only

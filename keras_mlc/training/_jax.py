@@ -10,33 +10,47 @@ from jax import numpy as jnp
 
 from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
-from keras_mlc.training._forward import Forward, Pass, Values
+from keras_mlc.training._forward import Forward, Pass, RecordingScope, Values
 
 State = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
+
+
+class Taken:
+    """Values that were taken away from variables."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[Any, Tensor]] = []
+
+    def hold(self, variables: list[Any]) -> None:
+        self.values = [(v, v.value) for v in variables]
+
+    def give_back(self) -> None:
+        """Give the values back to the variables that have none."""
+        for variable, value in self.values:
+            if variable._value is None:
+                variable._value = value
 
 
 class Step(keras.Model):
     """Trains on the gradients that `_gradients` returns."""
 
+    _taken: "Taken | None" = None
+
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Fit, and keep the weights where a first step raises: Keras would lose them."""
-        taken: list[tuple[Any, Tensor]] = []
-        vars(self)["_taken"] = taken  # Not by `setattr`, which tracks what it sets.
+        self._taken = Taken()
         try:
             return super().fit(*args, **kwargs)
         except BaseException:
-            for variable, value in taken:
-                if variable._value is None:
-                    variable._value = value
+            self._taken.give_back()
             raise
         finally:
-            del vars(self)["_taken"]
+            self._taken = None
 
     def _get_jax_state(self, **kwargs: Any) -> Any:
         # While `fit` runs, Keras takes the variables' values away from them.
-        if "_taken" in vars(self) and kwargs.get("purge_model_variables"):
-            variables = [*self.variables, *self.optimizer.variables, *self.metrics_variables]
-            self._taken[:] = [(v, v.value) for v in variables]
+        if self._taken and kwargs.get("purge_model_variables"):
+            self._taken.hold([*self.variables, *self.optimizer.variables, *self.metrics_variables])
         return super()._get_jax_state(**kwargs)
 
     def train_step(self, state: State, data: Any) -> tuple[dict[str, Tensor], State]:
@@ -57,14 +71,10 @@ class Step(keras.Model):
             for key in map(id, others):
                 after[key] = jnp.where(is_finite, after[key], values[key])
         updated = self.optimizer.stateless_apply(state[2], gradients, state[0])
-        with keras.StatelessScope([(v, after[id(v)]) for v in self._all(groups)]) as scope:
+        with RecordingScope(after) as scope:
             logs = forward.report(clean.loss, clean.y_pred)
             reported = [scope.get_current_value(v) for v in metrics]
         return logs, (updated[0], [after[id(v)] for v in others], updated[1], reported)
-
-    @staticmethod
-    def _all(groups: Sequence[Sequence[Any]]) -> list[Any]:
-        return [variable for group in groups for variable in group]
 
     def _differentiate(
         self,

@@ -1,7 +1,7 @@
 """A model that trains another one, with a train step of its own."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,7 @@ class Wrapper(_Step):
         self.epsilon = non_negative_float("epsilon", epsilon)
         self.embedding = embedding_name(model, embedding)
         # A closure, since Keras would save a layer in an attribute a second time.
-        self._located = lambda: locate(model, embedding)
+        self._located: Callable[[], Any] = lambda: locate(model, embedding)
         self.supports_masking = True
         self.built = model.built
 
