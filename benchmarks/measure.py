@@ -1,0 +1,148 @@
+"""What every benchmark needs: timing in turn, medians with their spread, peak memory, tables."""
+
+import argparse
+import gc
+import importlib.metadata
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import keras
+
+BACKEND = keras.backend.backend()
+MODES = {
+    "tensorflow": {"graph": False, "XLA": True},
+    "jax": {"XLA": True},
+    "torch": {"eager": False},
+}[BACKEND]
+"""The running backend's ways to run a step, with what `jit_compile` must be for them."""
+
+
+def arguments(docstring, **defaults):
+    """Parse a script's command line: `--repeats`, and an option for each default."""
+    parser = argparse.ArgumentParser(
+        description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in {"repeats": 20, **defaults}.items():
+        several = isinstance(default, (list, tuple))
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            type=type(default[0]) if several else type(default),
+            nargs="+" if several else None,
+            default=default,
+            help=f"default: {' '.join(map(str, default)) if several else default}",
+        )
+    return parser.parse_args()
+
+
+def in_turn(calls, repeats):
+    """Time every call once a turn, and return lists of seconds.
+
+    All calls share each moment of a machine that is not quiet, and who goes first changes from
+    turn to turn. So compare the times of the same turn, as `ratios` does. A turn repeats a call
+    that is over in no time, so that it takes 20 milliseconds.
+    """
+    names, seconds = list(calls), {name: [] for name in calls}
+    times = {}
+    for name in names:
+        calls[name]()  # traces and compiles
+        calls[name]()
+        times[name] = max(1, round(0.02 / _time(calls[name])))
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(repeats):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                seconds[name].append(_time(calls[name], times[name]))
+    finally:
+        gc.enable()
+    return seconds
+
+
+def _time(call, times=1):
+    began = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - began) / times
+
+
+def ratios(seconds, others):
+    return [a / b for a, b in zip(seconds, others, strict=True)]
+
+
+def spread(values, digits=2, factor=1.0):
+    """Return "median (lower quartile–upper quartile)"."""
+    quartiles = statistics.quantiles(values, n=4, method="inclusive")
+    low, median, high = (f"{factor * value:.{digits}f}" for value in quartiles)
+    return f"{median} ({low}–{high})"
+
+
+def milliseconds(seconds):
+    return spread(seconds, digits=1 if statistics.median(seconds) > 0.01 else 3, factor=1e3)
+
+
+def forward_and_backward(function, values, *others, jit_compile):
+    """Return a call that computes `function(values, *others)` and its gradients by the values."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        @tf.function(jit_compile=jit_compile, autograph=False)
+        def compiled(values, *others):
+            with tf.GradientTape() as tape:
+                tape.watch(values)
+                loss = function(values, *others)
+            return loss, tape.gradient(loss, values)
+
+        return lambda: float(compiled(values, *others)[0])  # waits for the result
+    if BACKEND == "jax":
+        import jax
+
+        compiled = jax.jit(jax.value_and_grad(function))
+        return lambda: jax.block_until_ready(compiled(values, *others))
+    import torch
+
+    values = [value.detach().requires_grad_() for value in values]
+    return lambda: torch.autograd.grad(function(values, *others), values)
+
+
+def peak_growth(call):
+    """Return by how many bytes this process grows at most while `call` runs, once compiled.
+
+    The high-water mark of Linux is set back before the call that counts. Call this in a fresh
+    process: what an earlier call has freed but not given back would hide growth.
+    """
+    call()
+    gc.collect()
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    call()
+    return _status("VmHWM") - before
+
+
+def in_fresh_process(function, *arguments):
+    """Return what a function at the top level of the running script returns in a new process."""
+    # What is freed goes back to the system at once, also in TensorFlow, which else has a pool.
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = os.environ["MALLOC_TRIM_THRESHOLD_"] = str(2**18)
+    os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "1"
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _status(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field + ":"))
+
+
+def print_table(rows, note):
+    """Print dictionaries with the same keys as a Markdown table, and what it was measured on."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    print("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
+    packages = sorted({"keras", BACKEND})
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
+    machine = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    print(f"\nMedians (lower–upper quartile). {note} {', '.join(versions)}, {machine}.", flush=True)
