@@ -20,6 +20,7 @@ FASTEST_MODE = "xla" if BACKEND == "jax" else "eager"
 EXACT_FLOAT64 = BACKEND == "tensorflow"
 
 tensorflow_only = pytest.mark.skipif(BACKEND != "tensorflow", reason="needs TensorFlow graphs")
+needs_xla = pytest.mark.skipif("xla" not in MODES, reason="needs XLA")
 
 
 def compiled(function, mode, shapes=None):

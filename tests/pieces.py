@@ -66,7 +66,16 @@ def train(name, model, loss, targets):
     return {f"{name}/{number}": weight for number, weight in enumerate(model.get_weights())}
 
 
+def same(actual, expected):
+    """Compare weights, to 1e-5 of the largest of each."""
+    for name, weight in expected.items():
+        atol = 1e-5 * np.abs(weight).max()
+        np.testing.assert_allclose(actual[name], weight, rtol=0, atol=atol, err_msg=name)
+
+
 if __name__ == "__main__":
+    if sys.argv[2:] == ["parallel"]:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
     weights = {}
     for piece in pieces():
         weights.update(train(*piece))

@@ -1,10 +1,24 @@
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 import reference
+from backends import (
+    BACKEND,
+    COMPILED_MODES,
+    MODES,
+    compiled,
+    dtype_of,
+    exact_jax,
+    gradients,
+    needs_xla,
+    raises_before_the_update,
+    tensorflow_only,
+    to_numpy,
+    value_and_gradient,
+)
 from keras_mlc.losses import (
     MultilabelCategoricalCrossentropy,
     SparseMultilabelCategoricalCrossentropy,
@@ -16,48 +30,33 @@ LABELS = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]])
 INDICES = np.array([[2, 0, -1, 0, 2], [-1] * 5, [3, 2, 1, 0, -1], [-1, 1, -1, 1, 1]])
 SOFT = np.array([[0.9, 0.1, 0.5, 0.0], [0.2, 1.0, 0.0, 0.7], [0.05] * 4, [1.0] * 4])
 SCORES = np.random.default_rng(0).normal(0, 3, (4, 4))
-MODES = ["eager", "graph", "xla"]
-
-
-def compiled(function, mode, signature=None):
-    if mode == "eager":
-        return lambda *args: function(*map(tf.convert_to_tensor, args))
-    return tf.function(function, jit_compile=mode == "xla", input_signature=signature)
 
 
 def derivatives(loss, mode):
     """Return a function of scores to the value, its gradient, and that of the gradient's square."""
 
+    def weighted(scores):
+        return ops.arange(1, 5, dtype=scores.dtype) * loss(scores)
+
+    def gradient(scores):
+        return gradients(weighted, [scores])[0]
+
+    def square(scores):
+        return ops.sum(ops.square(gradient(scores)))
+
     def compute(scores):
-        weights = tf.range(1, 5, dtype=scores.dtype)
-        with tf.GradientTape() as outer:
-            outer.watch(scores)
-            with tf.GradientTape() as inner:
-                inner.watch(scores)
-                value = tf.reduce_sum(weights * loss(scores))
-            gradient = inner.gradient(value, scores)
-            square = tf.reduce_sum(gradient**2)
-        return value, gradient, outer.gradient(square, scores)
+        return ops.sum(weighted(scores)), gradient(scores), gradients(square, [scores])[0]
 
     return compiled(compute, mode)
 
 
-def value_and_gradient(loss, scores, mode):
-    def compute(scores):
-        with tf.GradientTape() as tape:
-            tape.watch(scores)
-            value = loss(scores)
-        return value, tape.gradient(value, scores)
-
-    return compiled(compute, mode)(scores)
-
-
 def close(actual, expected, tolerance=1e-6):
-    np.testing.assert_allclose(np.asarray(actual), expected, rtol=tolerance, atol=1e-12)
+    np.testing.assert_allclose(to_numpy(actual), expected, rtol=tolerance, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("labels", [LABELS, SOFT], ids=["hard", "soft"])
+@exact_jax()
 def test_agrees_with_the_naive_form(labels, mode):
     function = compiled(multilabel_categorical_crossentropy, mode)
     expected = reference.multilabel_categorical_crossentropy(labels, SCORES)
@@ -66,12 +65,14 @@ def test_agrees_with_the_naive_form(labels, mode):
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int64", "float16", "float64"])
+@exact_jax()
 def test_labels_of_any_dtype(dtype):
     loss = multilabel_categorical_crossentropy(LABELS.astype(dtype), SCORES)
     close(loss, reference.multilabel_categorical_crossentropy(LABELS, SCORES))
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 4), (2, 3, 4), (1, 2, 2, 4), (0, 4), (3, 1)])
+@exact_jax()
 def test_any_rank(shape):
     rng = np.random.default_rng(1)
     scores, indices = rng.normal(size=shape), rng.integers(-1, shape[-1], (*shape[:-1], 3))
@@ -87,6 +88,7 @@ def test_any_rank(shape):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("form", ["hard", "soft", "sparse"])
+@exact_jax()
 def test_first_and_second_derivatives(form, mode):
     labels = SOFT if form == "soft" else LABELS
 
@@ -101,22 +103,22 @@ def test_first_and_second_derivatives(form, mode):
     compute = derivatives(loss, mode)
     value, gradient, second = compute(SCORES)
     close(value, naive(SCORES), 1e-12)
-    np.testing.assert_allclose(
-        gradient, reference.finite_differences(naive, SCORES), rtol=1e-6, atol=1e-8
-    )
+    expected = reference.finite_differences(naive, SCORES)
+    np.testing.assert_allclose(to_numpy(gradient), expected, rtol=1e-6, atol=1e-8)
     squares = reference.finite_differences(
-        lambda scores: float(tf.reduce_sum(compute(scores)[1] ** 2)), SCORES
+        lambda scores: np.sum(to_numpy(compute(scores)[1]) ** 2), SCORES
     )
-    np.testing.assert_allclose(second, squares, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(to_numpy(second), squares, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@exact_jax()
 def test_the_largest_scores_have_finite_value_and_gradient(dtype, sparse, mode):
     fraction = 1 if dtype in ("float16", "bfloat16") else 4
-    top = float(ops.convert_to_numpy(tf.as_dtype(dtype).max)) / fraction
-    scores = tf.constant(
+    top = float(ml_dtypes.finfo(dtype).max) / fraction
+    scores = ops.convert_to_tensor(
         [[top, -top, 0, 1], [top, -top, top, -top], [-top, top, -top, 2], [-top, -top, 3, top]],
         dtype,
     )
@@ -128,17 +130,17 @@ def test_the_largest_scores_have_finite_value_and_gradient(dtype, sparse, mode):
             return multilabel_categorical_crossentropy(labels, scores)
 
         value, gradient = value_and_gradient(loss, scores, mode)
-        assert value.dtype == ("float64" if dtype == "float64" else "float32")
-        assert gradient.dtype == dtype
-        assert np.isfinite(value).all() and np.isfinite(np.asarray(gradient, "float64")).all()
-        assert np.abs(np.asarray(gradient, "float64")).max() <= 1
+        assert dtype_of(value) == ("float64" if dtype == "float64" else "float32")
+        assert dtype_of(gradient) == dtype
+        assert np.isfinite(to_numpy(value)).all() and np.isfinite(to_numpy(gradient)).all()
+        assert np.abs(to_numpy(gradient)).max() <= 1
         if dtype == "float16":
             close(value, [np.log1p(np.e) + np.log(2), top, top, 2 * top], 1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "float32"])
 def test_a_huge_target_does_not_hide_the_other_labels(dtype):
-    scores = tf.constant([[1e4, 3.0, 2.0]])
+    scores = np.array([[1e4, 3.0, 2.0]], "float32")
     value, gradient = value_and_gradient(
         lambda s: multilabel_categorical_crossentropy(np.array([[1, 0, 0]], dtype), s),
         scores,
@@ -166,18 +168,11 @@ def test_a_tiny_loss_keeps_its_digits(mode):
     close(gradient / np.exp(-50.0), np.where(LABELS == 1, -1, 1), 1e-5)
 
 
-@pytest.mark.parametrize("mode", ["graph", "xla"])
+@pytest.mark.parametrize("mode", MODES)
 def test_dynamic_shapes(mode):
-    dense = compiled(
-        multilabel_categorical_crossentropy,
-        mode,
-        [tf.TensorSpec([None, None]), tf.TensorSpec([None, None])],
-    )
-    sparse = compiled(
-        sparse_multilabel_categorical_crossentropy,
-        mode,
-        [tf.TensorSpec([None, None], "int32"), tf.TensorSpec([None, None])],
-    )
+    shape = (None, None)
+    dense = compiled(multilabel_categorical_crossentropy, mode, [shape, shape])
+    sparse = compiled(sparse_multilabel_categorical_crossentropy, mode, [(shape, "int32"), shape])
     rng = np.random.default_rng(2)
     for batch, num_labels, max_targets in ((2, 5, 3), (3, 1, 4), (2, 4, 0)):
         indices = rng.integers(-1, num_labels, (batch, max_targets)).astype("int32")
@@ -188,14 +183,20 @@ def test_dynamic_shapes(mode):
         close(sparse(indices, scores), expected, 1e-5)
 
 
+@tensorflow_only
 def test_labels_of_a_dynamic_shape_do_not_broadcast():
-    signature = [tf.TensorSpec([None, None]), tf.TensorSpec([None, 4])]
-    function = compiled(multilabel_categorical_crossentropy, "graph", signature)
+    import tensorflow as tf
+
+    shapes = [(None, None), (None, 4)]
+    function = compiled(multilabel_categorical_crossentropy, "graph", shapes)
     with pytest.raises(tf.errors.InvalidArgumentError):
         function(LABELS[:, :1].astype("float32"), SCORES.astype("float32"))
 
 
+@tensorflow_only
 def test_the_sparse_form_builds_no_dense_labels():
+    import tensorflow as tf
+
     batch, num_labels = 3, 1009
     function = tf.function(sparse_multilabel_categorical_crossentropy)
     graph = function.get_concrete_function(
@@ -206,6 +207,37 @@ def test_the_sparse_form_builds_no_dense_labels():
     assert {out.dtype for out in large} == {tf.float32}
     changed = [out.op.type for out in large if out.op.type not in ("Placeholder", "Reshape")]
     assert sorted(changed) == ["Exp", "Sub", "TensorScatterUpdate"]
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="the graph shows the arrays there")
+def test_the_sparse_form_needs_three_arrays_of_scores():
+    scores = np.random.default_rng(0).normal(size=(8, 5000)).astype("float32")
+    indices = np.arange(24, dtype="int32").reshape(8, 3)
+
+    def loss(scores):
+        return sparse_multilabel_categorical_crossentropy(indices, scores)
+
+    assert 2.5 < peak_memory(loss, scores) / scores.nbytes < 3.1
+
+
+def peak_memory(function, array):
+    """Return the bytes held at once by a function's argument, value, gradient and the way there."""
+    if BACKEND == "jax":
+        import jax
+
+        compute = jax.jit(jax.value_and_grad(lambda x: ops.sum(function(x))))
+        memory = compute.lower(array).compile().memory_analysis()
+        return (
+            memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+        )
+    import torch
+
+    with torch.profiler.profile(profile_memory=True) as profile:
+        tensor = torch.tensor(array, requires_grad=True)
+        torch.sum(function(tensor)).backward()
+    events = profile.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(np.cumsum([change for _, change in changes]))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "mixed_float16", "mixed_bfloat16", "float32"])
@@ -227,7 +259,7 @@ def test_the_classes_compute_and_return_at_least_float32(dtype):
         (MultilabelCategoricalCrossentropy(dtype=dtype), np.array([[0, 1]] * 3)),
         (SparseMultilabelCategoricalCrossentropy(dtype=dtype), np.array([[1]] * 3)),
     ):
-        assert loss(labels, scores).dtype == "float32"
+        assert dtype_of(loss(labels, scores)) == "float32"
         close(loss(labels, scores), 12e4)
 
 
@@ -239,6 +271,7 @@ def test_the_classes_compute_and_return_at_least_float32(dtype):
     ],
 )
 class TestClasses:
+    @exact_jax()
     def test_reductions_and_sample_weights(self, cls, labels):
         rows = reference.multilabel_categorical_crossentropy(LABELS, SCORES)
         weights = np.array([1.0, 0.0, 2.0, 0.5])
@@ -256,6 +289,7 @@ class TestClasses:
         close(cls()(np.stack([labels, labels], axis=1), scores), rows.mean(), 1e-5)
 
     @pytest.mark.parametrize("dtype", ["float16", "mixed_bfloat16", "float64"])
+    @exact_jax()
     def test_config_keeps_every_argument(self, cls, labels, dtype):
         loss = cls(reduction="sum", name="ranking", dtype=dtype)
         again = keras.losses.deserialize(keras.losses.serialize(loss))
@@ -264,6 +298,7 @@ class TestClasses:
         close(again(labels, SCORES), loss(labels, SCORES))
 
     @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+    @exact_jax()
     def test_training_saving_and_training_on(self, cls, labels, policy, tmp_path):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, dtype=policy)])
         x = np.random.default_rng(4).normal(size=(4, 3))
@@ -276,6 +311,7 @@ class TestClasses:
         close(again.evaluate(x, labels, verbose=0), model.evaluate(x, labels, verbose=0), 1e-4)
         assert again.fit(x, labels, verbose=0).history["loss"][0] < losses[-1]
 
+    @needs_xla
     def test_training_with_xla(self, cls, labels):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
         model.compile(keras.optimizers.SGD(0.1), cls(), jit_compile=True)
@@ -310,7 +346,7 @@ def test_the_functions_compile_save_and_load(function, labels, tmp_path):
         (np.zeros((2, 1)), np.zeros((2, 3)), r"`y_true` must have the shape of `y_pred`"),
         (np.zeros((2, 0)), np.zeros((2, 0)), r"at least one.*\(2, 0\)"),
         (np.zeros(()), np.zeros(()), r"last axis of labels.*\(\)"),
-        (np.zeros((2, 3)), np.zeros((2, 3), int), "int64.*swapped"),
+        (np.zeros((2, 3)), np.zeros((2, 3), int), r"int\d\d.*swapped"),
         (np.zeros((2, 3)), np.zeros((2, 3), bool), "floating point.*bool"),
         (np.full((1, 3), 2), np.zeros((1, 3)), "between 0 and 1.*2 to 2.*sparse"),
         (np.full((1, 3), -0.1), np.zeros((1, 3)), r"between 0 and 1.*-0\.1"),
@@ -335,7 +371,7 @@ def test_bad_dense_input(labels, scores, message):
         (np.full((1, 2), 0.5), np.zeros((1, 4)), r"0\.5.*multilabel_categorical_crossentropy"),
         (np.full((1, 2), np.nan), np.zeros((1, 4)), "nan"),
         (np.zeros((1, 2), "float16"), np.zeros((1, 2050)), "exact only up to 2048.*class"),
-        (tf.zeros((1, 2), "bfloat16"), np.zeros((1, 258)), "exact only up to 256"),
+        (ops.zeros((1, 2), "bfloat16"), np.zeros((1, 258)), "exact only up to 256"),
     ],
 )
 def test_bad_sparse_input(indices, scores, message):
@@ -344,29 +380,33 @@ def test_bad_sparse_input(indices, scores, message):
 
 
 def test_bad_labels_raise_before_any_weight_changes():
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
-    model.compile("sgd", MultilabelCategoricalCrossentropy(), run_eagerly=True)
-    before = model.get_weights()
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        model.fit(np.ones((4, 3)), 2 * LABELS, verbose=0)
-    model.compile("sgd", MultilabelCategoricalCrossentropy())
-    with pytest.raises(ValueError, match="shape of `y_pred`"):
-        model.fit(np.ones((4, 3)), LABELS[:, :3], verbose=0)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+    for labels, run_eagerly, message in (
+        (LABELS[:, :3], False, "shape of `y_pred`"),
+        (2 * LABELS, True, "between 0 and 1"),
+    ):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+        model.compile("sgd", MultilabelCategoricalCrossentropy(), run_eagerly=run_eagerly)
+        with raises_before_the_update(model, ValueError, message):
+            model.fit(np.ones((4, 3)), labels, verbose=0)
 
 
-@pytest.mark.parametrize("mode", ["graph", "xla"])
+@tensorflow_only
+@pytest.mark.parametrize("mode", COMPILED_MODES)
 def test_labels_of_another_shape_are_refused_when_compiled_code_runs(mode):
-    signature = [tf.TensorSpec((None, None, None)), tf.TensorSpec((None, 3, 4))]
-    loss = compiled(multilabel_categorical_crossentropy, mode, signature)
+    import tensorflow as tf
+
+    shapes = [(None, None, None), (None, 3, 4)]
+    loss = compiled(multilabel_categorical_crossentropy, mode, shapes)
     labels, scores = np.zeros((2, 4, 3), "float32"), np.zeros((2, 3, 4), "float32")
     assert loss(np.swapaxes(labels, 1, 2), scores).shape == (2, 3)
     with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
         loss(labels, scores)
 
 
+@tensorflow_only
 def test_labels_that_would_broadcast_are_refused_when_compiled_code_runs():
-    loss = compiled(multilabel_categorical_crossentropy, "graph", [tf.TensorSpec((None, None))] * 2)
+    import tensorflow as tf
+
+    loss = compiled(multilabel_categorical_crossentropy, "graph", [(None, None)] * 2)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must have the shape of `y_pred`"):
         loss(np.zeros((3, 1), "float32"), np.zeros((3, 4), "float32"))
