@@ -53,7 +53,7 @@ def multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tenso
         >>> y_true = np.array([[1, 0, 1], [0, 0, 0]])
         >>> y_pred = np.array([[2.0, -3.0, 1.0], [-1.0, -2.0, -3.0]])
         >>> loss = multilabel_categorical_crossentropy(y_true, y_pred)
-        >>> np.round(np.asarray(loss), 4).tolist()
+        >>> [round(float(row), 4) for row in loss]
         [0.4562, 0.4402]
 
     Reference:
@@ -112,7 +112,7 @@ def sparse_multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -
         >>> y_true = np.array([[0, 2], [-1, -1]])
         >>> y_pred = np.array([[2.0, -3.0, 1.0], [-1.0, -2.0, -3.0]])
         >>> loss = sparse_multilabel_categorical_crossentropy(y_true, y_pred)
-        >>> np.round(np.asarray(loss), 4).tolist()
+        >>> [round(float(row), 4) for row in loss]
         [0.4562, 0.4402]
 
     Reference:
@@ -133,13 +133,7 @@ def sparse_multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -
     labels = ops.maximum(ops.where(indices < 0, last, indices), 0)
     rows = ops.broadcast_to(ops.arange(ops.shape(labels)[0])[:, None], ops.shape(labels))
     places = ops.stack([ops.reshape(rows, (-1,)), ops.reshape(labels, (-1,))], axis=-1)
-    if keras.backend.backend() == "tensorflow":
-        # The gradient of TensorFlow's `take_along_axis` is one more array of scores.
-        from keras_mlc._ops_tensorflow import gather
-
-        label_scores = ops.reshape(gather(scores, places), ops.shape(labels))
-    else:
-        label_scores = ops.take_along_axis(scores, labels, axis=-1)
+    label_scores = ops.reshape(_gather(scores, places), ops.shape(labels))
 
     low = ops.full((ops.shape(places)[0],), -float("inf"), dtype=scores.dtype)
     negative = _log1p_sum_exp(ops.scatter_update(scores, places, low))
@@ -152,14 +146,36 @@ def sparse_multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -
     return ops.reshape(negative + positive, shape[:-1])
 
 
+def _gather(scores: Tensor, places: Tensor) -> Tensor:
+    """Return the scores at `places`, one row of indices a score."""
+    # The gradient of `take_along_axis` is one more array of scores, or two, where nothing fuses.
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from keras_mlc._ops_tensorflow import gather
+    elif backend == "torch":
+        from keras_mlc._ops_torch import gather
+    else:
+        return scores[places[:, 0], places[:, 1]]
+    return gather(scores, places)
+
+
 def _log1p_sum_exp(x: Tensor) -> Tensor:
     """Return `log(1 + sum(exp(x)))` over the last axis, also where the sum is tiny or huge."""
-    shift = ops.stop_gradient(ops.max(x, axis=-1, keepdims=True, initial=0.0))
-    total = ops.sum(ops.exp(x - shift), axis=-1)
+    shift, total = _shifted_sum_exp(x)
     shift = ops.squeeze(shift, axis=-1)
     result = shift + ops.log1p(total + ops.expm1(-shift))
     # Two of these are added: only bfloat16 scores near the maximum come here.
-    return ops.minimum(result, _maximum(x.dtype) / 2)
+    top = _maximum(x.dtype) / 2
+    return ops.where(result > top, top, result)  # On torch, `minimum` rounds to float32.
+
+
+def _shifted_sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
+    if keras.backend.backend() == "torch" and not keras.backend.is_keras_tensor(x):
+        from keras_mlc._ops_torch import shifted_sum_exp
+
+        return shifted_sum_exp(x)
+    shift = ops.stop_gradient(ops.max(x, axis=-1, keepdims=True, initial=0.0))
+    return shift, ops.sum(ops.exp(x - shift), axis=-1)
 
 
 def _maximum(dtype: Any) -> float:

@@ -1,0 +1,15 @@
+"""What `keras.ops` lacks, in torch."""
+
+from keras_mlc._typing import Tensor
+
+
+def shifted_sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the maximum of 0 and the last axis of `x`, and the sum of `exp(x - maximum)`."""
+    # `keras.ops.max` puts an initial value on the CPU, wherever `x` is.
+    maximum = x.detach().amax(-1, keepdim=True).clamp(min=0)
+    return maximum, (x - maximum).exp_().sum(-1)  # In place, as `x` may be large.
+
+
+def gather(values: Tensor, places: Tensor) -> Tensor:
+    """Return the elements of `values` at `places`, one row of indices an element."""
+    return values[tuple(places.T)]
