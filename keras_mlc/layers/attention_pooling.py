@@ -56,14 +56,14 @@ class AttentionPooling(keras.layers.Layer):
             is not of shape `(batch, steps)`.
 
     Example:
-        >>> import numpy as np
+        >>> import keras, numpy as np
         >>> from keras_mlc.layers import AttentionPooling
         >>> tokens = np.random.default_rng(0).normal(size=(2, 5, 8))
         >>> mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
         >>> pooled, scores = AttentionPooling()(tokens, mask=mask, return_attention_scores=True)
         >>> tuple(pooled.shape), tuple(scores.shape)
         ((2, 8), (2, 5))
-        >>> np.asarray(scores)[0, 3:].tolist()
+        >>> keras.ops.convert_to_numpy(scores)[0, 3:].tolist()
         [0.0, 0.0]
 
     Reference:

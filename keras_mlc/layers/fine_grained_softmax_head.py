@@ -59,13 +59,13 @@ class FineGrainedSoftmaxHead(keras.layers.Layer):
             positive integer nor one per aspect, or the input has no known number of features.
 
     Example:
-        >>> import numpy as np
+        >>> import keras, numpy as np
         >>> from keras_mlc.layers import FineGrainedSoftmaxHead
         >>> features = np.random.default_rng(0).normal(size=(8, 16))
         >>> outputs = FineGrainedSoftmaxHead(num_aspects=3, num_levels=[4, 2, 3])(features)
         >>> tuple(outputs.shape)
         (8, 3, 4)
-        >>> np.asarray(outputs)[0, 1, 2:].tolist()
+        >>> keras.ops.convert_to_numpy(outputs)[0, 1, 2:].tolist()
         [0.0, 0.0]
     """
 
