@@ -23,7 +23,7 @@ PUBLIC = {
         "multilabel_categorical_crossentropy",
         "sparse_multilabel_categorical_crossentropy",
     ],
-    training: ["FGMTrainer"],
+    training: ["FGMTrainer", "GradientPenaltyTrainer"],
 }
 COMPANIONS = [data.repeat_pairs, metrics.MultilabelF1Score]
 SYMBOLS = [getattr(module, name) for module, names in PUBLIC.items() for name in names] + COMPANIONS
@@ -80,13 +80,20 @@ print(time.perf_counter() - began)
 WITHOUT_TENSORFLOW = """
 import importlib, pkgutil, sys
 
-class Missing:
-    # Not in `sys.modules`, where other packages take a None for an import under way.
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "tensorflow":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Without:
+    # A finder of modules that another one finds, but for TensorFlow.
 
-sys.meta_path.insert(0, Missing())
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, *arguments):
+        hidden = name.partition(".")[0] == "tensorflow"
+        return None if hidden else self.finder.find_spec(name, *arguments)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
 import keras, numpy as np
 import keras_mlc
 from keras_mlc.data import repeat_pairs
