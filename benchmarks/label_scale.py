@@ -125,9 +125,7 @@ def main():
                         "÷ BCE": spread(ratios(seconds[name], seconds["BCE"])),
                         "÷ seed": spread(ratios(seconds[name], seconds["seed"])),
                         "÷ floor": spread(ratios(seconds[name], floor), digits=1),
-                        "peak, arrays": ""
-                        if grows_by is None
-                        else f"{1 + grows_by / array_bytes:.2f}",
+                        "peak, arrays": arrays,
                         "bytes of labels a row": f"{targets:,}",
                     }
                 )
