@@ -121,13 +121,21 @@ class Opinionated(Classifier):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         logs = super().compute_metrics(x, y, y_pred, sample_weight)
-        return {**logs, "largest": ops.max(y_pred), "rate": self.optimizer.learning_rate}
+        logs = {**logs, "largest": ops.max(y_pred)}
+        # While Keras trains on JAX, optimizers have no values.
+        return logs if BACKEND == "jax" else {**logs, "rate": self.optimizer.learning_rate}
 
-    def test_step(self, data):
-        return {**super().test_step(data), "tested": 1.0}
+    def test_step(self, *args):
+        if BACKEND == "jax":
+            logs, state = super().test_step(*args)
+            return {**logs, "tested": 1.0}, state
+        return {**super().test_step(*args), "tested": 1.0}
 
-    def predict_step(self, data):
-        return -super().predict_step(data)
+    def predict_step(self, *args):
+        if BACKEND == "jax":
+            outputs, state = super().predict_step(*args)
+            return -outputs, state
+        return -super().predict_step(*args)
 
 
 class OldFashioned(Classifier):
@@ -147,7 +155,7 @@ def test_what_a_model_overrides_counts_in_every_step():
     trainer = trainer_of(model)
     trainer.compile("sgd", "binary_crossentropy", run_eagerly=True)
     logs = trainer.train_on_batch(TOKENS, LABELS, return_dict=True)
-    assert set(logs) == {"loss", "seen", "largest", "rate"} and logs["seen"] > 0
+    assert set(logs) - {"rate"} == {"loss", "seen", "largest"} and logs["seen"] > 0
     assert trainer.evaluate(TOKENS, LABELS, verbose=0, return_dict=True)["tested"] == 1
     assert not model.compiled and not hasattr(model, "optimizer") and model.metrics == [model.seen]
 
