@@ -105,8 +105,9 @@ def test_first_and_second_derivatives(form, mode):
     close(value, naive(SCORES), 1e-12)
     expected = reference.finite_differences(naive, SCORES)
     np.testing.assert_allclose(to_numpy(gradient), expected, rtol=1e-6, atol=1e-8)
+    again = derivatives(loss, MODES[-1])  # The one that is fastest in many calls.
     squares = reference.finite_differences(
-        lambda scores: np.sum(to_numpy(compute(scores)[1]) ** 2), SCORES
+        lambda scores: np.sum(to_numpy(again(scores)[1]) ** 2), SCORES
     )
     np.testing.assert_allclose(to_numpy(second), squares, rtol=1e-5, atol=1e-7)
 
