@@ -53,7 +53,8 @@ def gradients(function, tensors):
         with tf.GradientTape() as tape:
             tape.watch(tensors)
             total = ops.sum(function(*tensors))
-        return tape.gradient(total, tensors)
+        found = tape.gradient(total, tensors)
+        return [tf.convert_to_tensor(gradient) for gradient in found]
     if BACKEND == "jax":
         import jax
 

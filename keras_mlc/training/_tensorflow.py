@@ -88,11 +88,12 @@ class Step(keras.Model):
         gradient = embedding_gradients.scale(gradient, factor)
         gradient = embedding_gradients.gather_over_replicas(gradient)
         if not isinstance(gradient, tf.IndexedSlices):
-            delta = tf.cast(self._perturbation(gradient), matrix.dtype)
+            delta = tf.cast(tf.stop_gradient(self._perturbation(gradient)), matrix.dtype)
             yield {**values, id(embedding): matrix + delta}
             return
         gradient = embedding_gradients.merge_repeats(gradient)
-        delta = tf.cast(self._perturbation(gradient.values), matrix.dtype)
+        # A loss that takes gradients itself would see that delta depends on the embedding.
+        delta = tf.cast(tf.stop_gradient(self._perturbation(gradient.values)), matrix.dtype)
         layer = self._embedding_layer()
         if layer is None or not _only_looks_up(layer):
             moved = tf.tensor_scatter_nd_add(matrix, gradient.indices[:, None], delta)
