@@ -126,11 +126,20 @@ def peak_growth(call):
 
 def in_fresh_process(function, *arguments):
     """Return what a function at the top level of the running script returns in a new process."""
-    # What is freed goes back to the system at once, also in TensorFlow, which else has a pool.
-    os.environ["MALLOC_MMAP_THRESHOLD_"] = os.environ["MALLOC_TRIM_THRESHOLD_"] = str(2**18)
-    os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "1"
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+    own = dict(os.environ)
+    # There, what is freed goes back to the system at once, also in TensorFlow, which else has a
+    # pool. That is slow, so it must not hold for what is timed here.
+    os.environ.update(
+        MALLOC_MMAP_THRESHOLD_=str(2**18),
+        MALLOC_TRIM_THRESHOLD_=str(2**18),
+        TF_ONEDNN_USE_SYSTEM_ALLOCATOR="1",
+    )
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(function, *arguments).result()
+    finally:
+        os.environ.clear()
+        os.environ.update(own)
 
 
 def _status(field):

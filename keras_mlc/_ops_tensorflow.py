@@ -1,5 +1,7 @@
 """What `keras.ops` lacks, in TensorFlow."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from keras_mlc._typing import Tensor
@@ -20,6 +22,24 @@ def with_shape_of(labels: Tensor, scores: Tensor) -> Tensor:
     return tf.reshape(labels, tf.shape(scores))  # Where XLA drops the check, this still fails.
 
 
-def gather(values: Tensor, places: Tensor) -> Tensor:
-    """Return the elements of `values` at `places`, one row of indices an element."""
-    return tf.gather_nd(values, places)
+def split(scores: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `shifted_sum_exp` says of the scores but those at `places`, and these.
+
+    Of arrays as large as `scores`, a derivative that TensorFlow puts together holds three more.
+    """
+    low = tf.fill(tf.shape(places)[:1], tf.constant(-float("inf"), scores.dtype))
+
+    @tf.custom_gradient
+    def compute(scores: Tensor) -> Any:
+        others = tf.tensor_scatter_nd_update(scores, places, low)
+        shift = tf.nn.relu(tf.reduce_max(others, axis=-1, keepdims=True))
+        total = tf.reduce_sum(tf.exp(others - shift), axis=-1)
+
+        def gradient(_: Tensor, by_total: Tensor, by_places: Tensor) -> Tensor:
+            others = tf.tensor_scatter_nd_update(scores, places, low)
+            weights = tf.exp(others - tf.stop_gradient(shift)) * by_total[:, None]
+            return tf.tensor_scatter_nd_add(weights, places, by_places)
+
+        return (shift, total, tf.gather_nd(scores, places)), gradient
+
+    return compute(scores)

@@ -24,9 +24,10 @@ class GradientPenaltyLoss(keras.losses.Loss):
 
     TensorFlow takes the inner gradient in compiled code only (`run_eagerly=False`, the default).
     `evaluate` reports L plus the penalty on TensorFlow, and L alone on torch, which evaluates
-    without gradients. On JAX a loss cannot reach the embedding:
-    `keras_mlc.training.GradientPenaltyTrainer` works on every backend. Of a model with several
-    outputs, this loss penalizes the loss of the output it stands at.
+    without gradients. Torch's fused attention has no second derivative: train inside
+    `with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)`. On JAX a loss cannot
+    reach the embedding: `keras_mlc.training.GradientPenaltyTrainer` works on every backend. Of a
+    model with several outputs, this loss penalizes the loss of the output it stands at.
 
     Args:
         loss: The base loss: a name or a function as `keras.losses.get` takes them, or a

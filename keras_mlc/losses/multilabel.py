@@ -133,10 +133,8 @@ def sparse_multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -
     labels = ops.maximum(ops.where(indices < 0, last, indices), 0)
     rows = ops.broadcast_to(ops.arange(ops.shape(labels)[0])[:, None], ops.shape(labels))
     places = ops.stack([ops.reshape(rows, (-1,)), ops.reshape(labels, (-1,))], axis=-1)
-    label_scores = ops.reshape(_gather(scores, places), ops.shape(labels))
-
-    low = ops.full((ops.shape(places)[0],), -float("inf"), dtype=scores.dtype)
-    negative = _log1p_sum_exp(ops.scatter_update(scores, places, low))
+    negative, label_scores = _split(scores, places)
+    label_scores = ops.reshape(label_scores, ops.shape(labels))
     with_label_0 = negative + ops.softplus(label_scores[:, 0] - negative)
     negative = ops.where(last[:, 0] < 0, with_label_0, negative)
 
@@ -146,30 +144,44 @@ def sparse_multilabel_categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -
     return ops.reshape(negative + positive, shape[:-1])
 
 
-def _gather(scores: Tensor, places: Tensor) -> Tensor:
-    """Return the scores at `places`, one row of indices a score."""
-    # The gradient of `take_along_axis` is one more array of scores, or two, where nothing fuses.
+def _split(scores: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `log(1 + sum(exp(s)))` of the scores but those at `places`, and the scores there.
+
+    `places` holds one row of indices a score. With `take_along_axis` there would be one more
+    array of scores, or two, where nothing fuses.
+    """
     backend = keras.backend.backend()
-    if backend == "tensorflow":
-        from keras_mlc._ops_tensorflow import gather
-    elif backend == "torch":
+    if backend == "tensorflow" and not keras.backend.is_keras_tensor(scores):
+        from keras_mlc._ops_tensorflow import split
+
+        shift, total, label_scores = split(scores, places)
+        return _log1p(ops.stop_gradient(shift), total), label_scores
+    if backend == "torch":
         from keras_mlc._ops_torch import gather
+
+        label_scores = gather(scores, places)
     else:
-        return scores[places[:, 0], places[:, 1]]
-    return gather(scores, places)
+        label_scores = scores[places[:, 0], places[:, 1]]
+    low = ops.full((ops.shape(places)[0],), -float("inf"), dtype=scores.dtype)
+    return _log1p_sum_exp(ops.scatter_update(scores, places, low)), label_scores
 
 
 def _log1p_sum_exp(x: Tensor) -> Tensor:
     """Return `log(1 + sum(exp(x)))` over the last axis, also where the sum is tiny or huge."""
-    shift, total = _shifted_sum_exp(x)
+    return _log1p(*_shifted_sum_exp(x))
+
+
+def _log1p(shift: Tensor, total: Tensor) -> Tensor:
+    """Return `log(1 + exp(shift) * total)`, of a shift with an axis more."""
     shift = ops.squeeze(shift, axis=-1)
     result = shift + ops.log1p(total + ops.expm1(-shift))
     # Two of these are added: only bfloat16 scores near the maximum come here.
-    top = _maximum(x.dtype) / 2
+    top = _maximum(total.dtype) / 2
     return ops.where(result > top, top, result)  # On torch, `minimum` rounds to float32.
 
 
 def _shifted_sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the maximum of 0 and the last axis, and the sum of `exp(x - maximum)` over it."""
     if keras.backend.backend() == "torch" and not keras.backend.is_keras_tensor(x):
         from keras_mlc._ops_torch import shifted_sum_exp
 

@@ -1,11 +1,12 @@
 """The train step of a trainer on torch."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from keras_mlc._typing import Tensor
 from keras_mlc.training._forward import Forward, Pass, Values, apply
@@ -44,10 +45,12 @@ class Step(keras.Model):
         `twice` keeps what it takes to differentiate the gradients once more.
         """
         sources = {id(v): _differentiable(values[id(v)]) for v in variables}
-        loss, found = function({**values, **sources})
-        gradients = torch.autograd.grad(
-            loss, list(sources.values()), create_graph=twice, allow_unused=True
-        )
+        # The fused attention has no second derivative.
+        with sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
+            loss, found = function({**values, **sources})
+            gradients = torch.autograd.grad(
+                loss, list(sources.values()), create_graph=twice, allow_unused=True
+            )
         return dict(zip(sources, gradients, strict=True)), found
 
     @staticmethod

@@ -116,3 +116,17 @@ def test_an_embedding_that_takes_no_part_raises_before_the_update():
 def test_on_jax_the_loss_names_the_trainer():
     with pytest.raises(NotImplementedError, match=r"GradientPenaltyTrainer\(model, embedding\)"):
         GradientPenaltyLoss("mse", "tokens")
+
+
+def test_attention_is_derived_twice():
+    tokens = keras.Input((4,), dtype="int32")
+    vectors = keras.layers.Embedding(7, 4, name="tokens")(tokens)
+    outputs = keras.layers.MultiHeadAttention(2, 2)(vectors, vectors)
+    outputs = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(outputs))
+    trainer = GradientPenaltyTrainer(keras.Model(tokens, outputs), "tokens")
+    before = values(trainer.trainable_variables)
+    history = train(trainer, loss="mse")
+    assert np.isfinite(history["loss"]).all()
+    assert any(
+        np.any(a != b) for a, b in zip(values(trainer.trainable_variables), before, strict=True)
+    )
