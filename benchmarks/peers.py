@@ -14,15 +14,15 @@ gradient. Its FGM adds the clean gradient, as `clean_weight=1` does.
 bert4torch 0.5.3 was measured: it needs torch4keras 0.2.6, and packaging and requests, which it
 does not declare. Later ones do not import beside torch 2.13 for CPUs: 0.5.4 stops with "name
 'List' is not defined", and 0.6.2 needs torchvision with operators that match torch, and tokenizers
-and transformers undeclared. Two other peers cannot stand in this table:
+undeclared. Two other peers cannot stand in this table:
 
-- Neural Structured Learning 1.4.0 installs, but does not import beside TensorFlow 2.16 or newer:
+- Neural Structured Learning 1.4.0 installs, but does not import beside TensorFlow 2.21:
   "cannot import name 'estimator' from 'tensorflow'". It does with 2.15, where Keras is 2; and it
   perturbs inputs of floating point, no embedding matrix.
 - bert4keras 0.11.5 installs; its models import Keras 2 only ("module 'keras' has no attribute
   'engine'"), so with `TF_KERAS=1 TF_USE_LEGACY_KERAS=1` and the package tf-keras. It contains
-  neither FGM nor the penalty nor R-Drop: they are scripts in its repository's examples, written
-  for TensorFlow 1, which has no package for Python 3.8 or newer.
+  neither FGM nor the penalty: they are scripts in its repository's examples, written for
+  TensorFlow 1, which has no package for Python 3.8 or newer.
 
     pip install --no-deps bert4torch==0.5.3 torch4keras==0.2.6
     pip install packaging requests tqdm six
