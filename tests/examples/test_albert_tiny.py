@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from backends import to_numpy
+
 
 def inputs(token_ids, padding_mask):
     token_ids = np.array(token_ids, "int32")
@@ -27,7 +29,7 @@ def test_padding_does_not_change_real_tokens(variant):
     encoder = albert_tiny(50, variant, max_length=16)
     alone = encoder(inputs([[2, 7, 9, 3]], [[1, 1, 1, 1]]))
     padded = encoder(inputs([[2, 7, 9, 3, 0, 41]], [[1, 1, 1, 1, 0, 0]]))
-    np.testing.assert_allclose(padded[:, :4], alone, atol=1e-5)
+    np.testing.assert_allclose(to_numpy(padded)[:, :4], to_numpy(alone), atol=1e-5)
     assert alone.shape == (1, 4, 312)
 
 
