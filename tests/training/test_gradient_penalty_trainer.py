@@ -48,7 +48,7 @@ def test_a_step_agrees_with_finite_differences(kind, mode):
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="on JAX there is no such loss")
-@pytest.mark.parametrize("mode", [GRAPH, XLA])
+@pytest.mark.parametrize("mode", [GRAPH, {"jit_compile": BACKEND == "tensorflow"}])
 def test_it_trains_as_the_loss_does(mode):
     plain, model = noisy_model(), noisy_model()
     expected = train(plain, loss=GradientPenaltyLoss("mse", plain.get_layer("tokens")), **mode)
