@@ -33,11 +33,14 @@ LOSSES = {
 
 
 def build(*between, dropout=0.3):
-    """Return a model in which every weight is trained, with dropout that repeats its draws."""
+    """Return a model in which every weight is trained, with dropout that repeats its draws.
+
+    `between` makes layers, here, since a layer draws the seed of its weights when it is made.
+    """
     keras.utils.set_random_seed(1)
     tokens = keras.Input((4,), dtype="int32")
     outputs = AttentionPooling()(layers.Embedding(7, 3, name="tokens")(tokens))
-    for layer in [layers.Dropout(dropout, seed=3), *between]:
+    for layer in [layers.Dropout(dropout, seed=3), *(make() for make in between)]:
         outputs = layer(outputs)
     return keras.Model(tokens, layers.Dense(2)(outputs))
 
@@ -63,13 +66,13 @@ def step_by_hand(model, loss, labels, epsilon=0.0, clean_weight=1.0, penalty=0.0
     objective = objective_of(model, loss, labels, draws_of(model))
     weights = [ops.copy(v.value) for v in model.trainable_variables]
     if penalty:
-
-        def penalized(*weights):
-            slope = gradients(lambda e: objective(e, *weights[1:]), [weights[0]])[0]
-            return objective(*weights) + 0.5 * penalty * ops.sum(ops.square(slope))
-
-        found = gradients(penalized, weights)
+        found = gradients(penalized(objective, penalty), weights)
         return [to_numpy(w) - RATE * to_numpy(g) for w, g in zip(weights, found, strict=True)]
+    return fgm_by_hand(objective, weights, epsilon, clean_weight)
+
+
+def fgm_by_hand(objective, weights, epsilon, clean_weight):
+    """Return the weights after a step of FGM on an objective."""
     clean = [to_numpy(g) for g in gradients(objective, weights)]
     delta = epsilon * clean[0] / np.sqrt(np.sum(clean[0] ** 2))
     moved = [weights[0] + ops.convert_to_tensor(delta.astype("float32")), *weights[1:]]
@@ -78,6 +81,16 @@ def step_by_hand(model, loss, labels, epsilon=0.0, clean_weight=1.0, penalty=0.0
         to_numpy(w) - RATE * (a + clean_weight * c)
         for w, a, c in zip(weights, found, clean, strict=True)
     ]
+
+
+def penalized(objective, epsilon):
+    """Return the objective with the gradient penalty."""
+
+    def whole(*weights):
+        slope = gradients(lambda e: objective(e, *weights[1:]), [weights[0]])[0]
+        return objective(*weights) + 0.5 * epsilon * ops.sum(ops.square(slope))
+
+    return whole
 
 
 def fitted(trainer, loss, labels, data=None, **options):
@@ -111,8 +124,8 @@ def test_the_loss_with_the_penalty_around_every_loss(name):
     loss, labels = LOSSES[name]
     expected = step_by_hand(build(), loss, labels, penalty=2.0)
     model = build()
-    penalized = GradientPenaltyLoss(loss, model.get_layer("tokens"), epsilon=2.0)
-    same(fitted(model, penalized, labels), expected, 1e-5)
+    around = GradientPenaltyLoss(loss, model.get_layer("tokens"), epsilon=2.0)
+    same(fitted(model, around, labels), expected, 1e-5)
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="on JAX there is no such loss")
@@ -120,22 +133,10 @@ def test_the_loss_with_the_penalty_around_every_loss(name):
 def test_fgm_of_a_penalized_loss(clean_weight):
     """Both derive the loss by the embedding, FGM that of the penalized loss."""
     loss, labels = LOSSES["multi-label"]
-    reference = build()
-    objective = objective_of(reference, loss, labels, draws_of(reference))
-    weights = [ops.copy(v.value) for v in reference.trainable_variables]
-
-    def penalized(*weights):
-        slope = gradients(lambda e: objective(e, *weights[1:]), [weights[0]])[0]
-        return objective(*weights) + ops.sum(ops.square(slope))
-
-    clean = [to_numpy(g) for g in gradients(penalized, weights)]
-    delta = 0.7 * clean[0] / np.sqrt(np.sum(clean[0] ** 2))
-    moved = [weights[0] + ops.convert_to_tensor(delta.astype("float32")), *weights[1:]]
-    found = [to_numpy(g) for g in gradients(penalized, moved)]
-    expected = [
-        to_numpy(w) - RATE * (a + clean_weight * c)
-        for w, a, c in zip(weights, found, clean, strict=True)
-    ]
+    naive = build()
+    objective = penalized(objective_of(naive, loss, labels, draws_of(naive)), 2.0)
+    weights = [ops.copy(v.value) for v in naive.trainable_variables]
+    expected = fgm_by_hand(objective, weights, 0.7, clean_weight)
     model = build()
     trainer = FGMTrainer(model, "tokens", epsilon=0.7, clean_weight=clean_weight)
     around = GradientPenaltyLoss(loss, model.get_layer("tokens"), epsilon=2.0)
@@ -158,14 +159,14 @@ BETWEEN = {
 @pytest.mark.parametrize("kind", BETWEEN)
 def test_what_stands_between(kind):
     loss, labels = LOSSES["R-Drop"]
-    expected = step_by_hand(build(BETWEEN[kind]()), loss, labels, 0.7, 0.5)
-    trainer = FGMTrainer(build(BETWEEN[kind]()), "tokens", epsilon=0.7, clean_weight=0.5)
+    expected = step_by_hand(build(BETWEEN[kind]), loss, labels, 0.7, 0.5)
+    trainer = FGMTrainer(build(BETWEEN[kind]), "tokens", epsilon=0.7, clean_weight=0.5)
     same(fitted(trainer, loss, labels), expected, 1e-5)
 
 
 def test_regularizers_of_other_weights_count():
     loss, labels = LOSSES["R-Drop"]
-    plain, model = (build(layers.Dense(3, kernel_regularizer="l2")) for _ in range(2))
+    plain, model = (build(lambda: layers.Dense(3, kernel_regularizer="l2")) for _ in range(2))
     same(fitted(FGMTrainer(model, "tokens", epsilon=0), loss, labels), fitted(plain, loss, labels))
 
 
