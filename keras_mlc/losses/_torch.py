@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch.autograd.graph import GradientEdge
 
+from keras_mlc._dtypes import widened
 from keras_mlc._typing import Tensor
 from keras_mlc.losses._loss_scale import loss_scale
 
@@ -39,7 +40,7 @@ def squared_gradient(loss: Tensor, y_pred: Tensor, variable: Any, merge_repeats:
     else:
         sources = [GradientEdge(node, 0) for node in lookups]
     found = torch.autograd.grad(loss, sources, scale.to(loss.dtype), create_graph=True)
-    return sum(torch.sum((_wide(gradient) / scale) ** 2) for gradient in found)
+    return sum(torch.sum((widened(gradient) / scale) ** 2) for gradient in found)
 
 
 def _lookups(loss: Tensor, matrix: Any) -> list[Any]:
@@ -55,7 +56,3 @@ def _lookups(loss: Tensor, matrix: Any) -> list[Any]:
                 found.append(node)
             waiting.append(source)
     return found
-
-
-def _wide(gradient: Any) -> Any:
-    return gradient if gradient.dtype == torch.float64 else gradient.float()

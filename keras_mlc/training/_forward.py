@@ -63,6 +63,15 @@ class Forward:
             scaled_loss = self.trainer.optimizer.scale_loss(loss)
         return scaled_loss, Pass(y_pred, loss, loss_scale, self.scope.updates)
 
+    def assign_metrics(self, updates: Values) -> list[tuple[Any, Tensor]]:
+        """Assign what has been found for metrics, and return the rest with its variables."""
+        metrics = {id(v): v for v in self.trainer.metrics_variables}
+        others = {id(v): v for v in self.trainer.variables if id(v) not in metrics}
+        for key, value in updates.items():
+            if key in metrics:
+                metrics[key].assign(value)
+        return [(others[key], value) for key, value in updates.items() if key in others]
+
     def report(self, loss: Tensor, y_pred: Any) -> dict[str, Tensor]:
         """Update the metrics and return their values."""
         first = next(value for value in keras.tree.flatten(self.x) if value is not None)

@@ -1,15 +1,14 @@
 """The train step of a trainer on JAX."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import keras
 from jax import numpy as jnp
 
-from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
+from keras_mlc.training._dense import DenseStep
 from keras_mlc.training._forward import Forward, Pass, RecordingScope, Values
 
 State = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
@@ -31,7 +30,7 @@ class Taken:
                 variable._value = value
 
 
-class Step(keras.Model):
+class Step(DenseStep):
     """Trains on the gradients that `_gradients` returns."""
 
     _taken: "Taken | None" = None
@@ -90,23 +89,3 @@ class Step(keras.Model):
             has_aux=True,
         )([values[key] for key in keys])
         return dict(zip(keys, gradients, strict=True)), found
-
-    @staticmethod
-    def _add(gradient: Any, other: Any, factor: float) -> Any:
-        """Return gradient + factor * other."""
-        return gradient + factor * other
-
-    @staticmethod
-    def _squared_norm(gradient: Any, factor: Tensor) -> Tensor:
-        """Return ||factor * gradient||²."""
-        return jnp.sum((gradient.astype(at_least_float32(gradient.dtype)) * factor) ** 2)
-
-    @contextmanager
-    def _perturbed(
-        self, forward: Forward, values: Values, gradient: Any, factor: Tensor
-    ) -> Iterator[Values]:
-        """Give the embedding the values of E + delta, for a gradient times `factor`."""
-        key = id(self._embedding_variable())
-        gradient = gradient.astype(at_least_float32(gradient.dtype))
-        delta = self._perturbation(gradient * factor)
-        yield {**values, key: values[key] + delta.astype(values[key].dtype)}

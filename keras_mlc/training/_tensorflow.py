@@ -29,14 +29,7 @@ class Step(keras.Model):
         found, clean, others = self._gradients(forward, values, weights)
         gradients = [found[id(v)] for v in weights]
 
-        metrics = {id(v): v for v in self.metrics_variables}
-        variables = {id(v): v for v in self.variables if id(v) not in metrics}
-        state = [
-            (variables[key], value) for key, value in clean.updates.items() if key in variables
-        ]
-        for key, value in clean.updates.items():
-            if key in metrics:
-                metrics[key].assign(value)
+        state = forward.assign_metrics(clean.updates)
         # Keras divides the loss by the number of replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         logs = forward.report(clean.loss * replicas, clean.y_pred)

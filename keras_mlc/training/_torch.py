@@ -1,18 +1,18 @@
 """The train step of a trainer on torch."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-import keras
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from keras_mlc._typing import Tensor
+from keras_mlc.training._dense import DenseStep
 from keras_mlc.training._forward import Forward, Pass, Values, apply
 
 
-class Step(keras.Model):
+class Step(DenseStep):
     """Trains on the gradients that `_gradients` returns."""
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
@@ -22,14 +22,8 @@ class Step(keras.Model):
         forward = _SameDraws(self, data)
         found, clean, _ = self._gradients(forward, values, weights)
         with torch.no_grad():
-            variables = {id(v): v for v in [*self.variables, *self.metrics_variables]}
-            metrics = {id(v) for v in self.metrics_variables}
-            updates = [(variables[key], value) for key, value in clean.updates.items()]
-            for variable, value in updates:
-                if id(variable) in metrics:
-                    variable.assign(value)
+            state = forward.assign_metrics(clean.updates)
             logs = forward.report(clean.loss, clean.y_pred)
-            state = [(v, value) for v, value in updates if id(v) not in metrics]
             apply(self.optimizer, [found[id(v)] for v in weights], weights, state)
         return logs
 
@@ -52,31 +46,6 @@ class Step(keras.Model):
                 loss, list(sources.values()), create_graph=twice, allow_unused=True
             )
         return dict(zip(sources, gradients, strict=True)), found
-
-    @staticmethod
-    def _add(gradient: Any, other: Any, factor: float) -> Any:
-        """Return gradient + factor * other."""
-        return gradient + factor * other
-
-    @staticmethod
-    def _squared_norm(gradient: Any, factor: Tensor) -> Tensor:
-        """Return ||factor * gradient||²."""
-        return torch.sum((_wide(gradient) * factor) ** 2)
-
-    @contextmanager
-    def _perturbed(
-        self, forward: Forward, values: Values, gradient: Any, factor: Tensor
-    ) -> Iterator[Values]:
-        """Give the embedding the values of E + delta, for a gradient times `factor`."""
-        key = id(self._embedding_variable())
-        with torch.no_grad():
-            delta = self._perturbation(_wide(gradient) * factor)
-            moved = values[key] + delta.to(values[key].dtype)
-        yield {**values, key: moved.requires_grad_()}
-
-
-def _wide(gradient: Any) -> Any:
-    return gradient if gradient.dtype == torch.float64 else gradient.float()
 
 
 def _differentiable(value: Any) -> Any:
