@@ -37,7 +37,7 @@ VOCABULARY, LABELS, LENGTH, DROPOUT = 21128, 65, 64, 0.1
 
 
 def classifier(dropout=0.0):
-    encoder = albert_tiny(VOCABULARY, dropout=dropout)
+    encoder = albert_tiny(vocabulary_size=VOCABULARY, dropout=dropout)
     scores = keras.layers.Dense(LABELS, name="classifier")(encoder.output[:, 0])
     return keras.Model(encoder.input, scores)
 

@@ -27,7 +27,7 @@ def build(task):
     )(pooled)
     model = keras.Model(encoder.input, scores)
     model.compile(
-        optimizer=task.optimizer(learning_rate=6e-4),
+        optimizer=task.optimizer(),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
     )
     return model

@@ -25,7 +25,7 @@ def build(task):
     model = keras.Model(encoder.input, scores)
     trainer = FGMTrainer(model, embedding="token_embedding", epsilon=0.5)
     trainer.compile(
-        optimizer=task.optimizer(learning_rate=6e-4),
+        optimizer=task.optimizer(),
         loss=MultilabelCategoricalCrossentropy(),
     )
     return trainer

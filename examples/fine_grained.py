@@ -27,7 +27,7 @@ def build(task):
     )(cls)
     model = keras.Model(encoder.input, levels)
     model.compile(
-        optimizer=task.optimizer(learning_rate=6e-4),
+        optimizer=task.optimizer(),
         loss=keras.losses.SparseCategoricalCrossentropy(),
     )
     return model

@@ -24,7 +24,7 @@ def build(task):
     scores = keras.layers.Dense(task.num_labels, name="classifier")(cls)
     model = keras.Model(encoder.input, scores)
     model.compile(
-        optimizer=task.optimizer(learning_rate=6e-4),
+        optimizer=task.optimizer(),
         loss=MultilabelCategoricalCrossentropy(),
     )
     return model

@@ -2,21 +2,23 @@
 
     python examples/pretrain.py TEXT_FILE --output FOLDER
 
-TEXT_FILE holds one document a line. The folder receives `vocab.txt`, `encoder.json` (what to
-build), `encoder.weights.h5` (half precision) and `log.csv`. The same command resumes a run that
-was stopped; with another `--steps` the learning rate follows the new schedule from there on.
+TEXT_FILE holds one document a line. The folder receives a checkpoint in the public TensorFlow
+format of its variant (`albert_model.ckpt.*`, `albert_config.json`, `vocab.txt`) and `log.csv`; the
+examples start from it by `--checkpoint FOLDER`. The same command resumes a run that was stopped;
+with another `--steps` the learning rate follows the new schedule from there on.
 """
 
 import argparse
 import csv
-import json
 import math
 import os
 import time
 from pathlib import Path
 
 from support.albert_tiny import albert_tiny
+from support.checkpoints import compare_vocabulary
 from support.tokenizer import load_tokenizer, train_tokenizer
+from support.write_checkpoint import write_checkpoint
 
 import keras
 import keras_hub
@@ -47,6 +49,9 @@ def parse_arguments():
         "--dtype-policy",
         default="float32",
         help="mixed_bfloat16 is faster on CPUs with AVX512-BF16 or AMX",
+    )
+    parser.add_argument(
+        "--float16", action="store_true", help="write the checkpoint in half precision"
     )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -154,7 +159,11 @@ def build(arguments, frequencies):
     Both predictions start from the tokens' frequencies. The encoder would else learn those first,
     as one vector for every token, and take long to part the tokens again.
     """
-    encoder = albert_tiny(len(frequencies), arguments.variant, max_length=arguments.max_length)
+    encoder = albert_tiny(
+        variant=arguments.variant,
+        max_length=arguments.max_length,
+        vocabulary_size=len(frequencies),
+    )
     positions = keras.Input((None,), dtype="int32", name="mask_positions")
 
     def predict(places, name):
@@ -198,18 +207,6 @@ def save(model, path):
     os.replace(partial, path)
 
 
-def save_half_precision(encoder, arguments, vocabulary_size, folder):
-    config = {
-        "variant": arguments.variant,
-        "vocabulary_size": vocabulary_size,
-        "max_length": arguments.max_length,
-    }
-    half = albert_tiny(**config, dtype="float16")
-    half.set_weights(encoder.get_weights())
-    save(half, folder / "encoder.weights.h5")
-    (folder / "encoder.json").write_text(json.dumps(config, indent=2) + "\n")
-
-
 def main():
     arguments = parse_arguments()
     keras.utils.set_random_seed(arguments.seed)
@@ -222,8 +219,7 @@ def main():
     if not vocabulary.exists():
         train_tokenizer(documents, arguments.vocabulary_size).save_model(str(folder))
     tokenizer = load_tokenizer(vocabulary)
-    if vocabulary.parent != folder:
-        tokenizer.save_model(str(folder))
+    compare_vocabulary(vocabulary, tokenizer.get_vocab_size(), "the tokenizer")
     text = MaskedText(
         documents, tokenizer, arguments.max_length, arguments.batch_size, arguments.seed
     )
@@ -266,7 +262,7 @@ def main():
                 save(model, checkpoint)
                 if finished:
                     break
-    save_half_precision(encoder, arguments, tokenizer.get_vocab_size(), folder)
+    write_checkpoint(encoder, folder, vocabulary, "float16" if arguments.float16 else "float32")
     print(f"Wrote {folder}")
 
 

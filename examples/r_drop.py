@@ -22,14 +22,14 @@ LOSS = "binary cross-entropy + divergence"
 
 
 def build(task):
-    encoder = task.encoder(dropout=0.1)
+    encoder = task.encoder(dropout=task.r_drop_dropout)
     cls = encoder.output[:, 0]
     scores = keras.layers.Dense(
         task.num_labels, bias_initializer=task.label_bias(), name="classifier"
     )(cls)
     model = keras.Model(encoder.input, scores)
     model.compile(
-        optimizer=task.optimizer(learning_rate=6e-4),
+        optimizer=task.optimizer(),
         loss=RDropLoss("binary_crossentropy", alpha=4.0 / task.num_labels, from_logits=True),
     )
     return model

@@ -27,7 +27,7 @@ def build(task):
     )(features)
     model = keras.Model(encoder.input, scores)
     model.compile(
-        optimizer=task.optimizer(learning_rate=6e-4),
+        optimizer=task.optimizer(),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
     )
     return model

@@ -1,9 +1,14 @@
 """The encoder of every experiment: albert-tiny, built from KerasHub's layers."""
 
+from dataclasses import replace
+
+from support.architecture import Architecture
+from support.checkpoints import open_checkpoint
+from support.download import find_checkpoint
+from support.variables import layer_name
+
 import keras
 import keras_hub
-
-HIDDEN, EMBEDDING, LAYERS, HEADS, FEED_FORWARD = 312, 128, 4, 12, 1248
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc_examples")
@@ -12,46 +17,70 @@ def gelu_tanh(x):
     return keras.activations.gelu(x, approximate=True)
 
 
-def albert_tiny(vocabulary_size=21128, variant="google", dropout=0.0, max_length=512, dtype=None):
-    """Build the encoder with random weights.
-
-    The two public variants differ before the first transformer layer:
-
-    * "google": token, segment and position vectors of 128 are added and normalised, then
-      projected to the hidden size, with a bias;
-    * "brightmart": token vectors of 128 are projected without a bias, then segment and position
-      vectors of the hidden size are added and normalised.
+def albert_tiny(
+    checkpoint=None,
+    variant=None,
+    dropout=0.0,
+    max_length=512,
+    vocabulary_size=None,
+    dtype=None,
+):
+    """Build the encoder and fill it from a checkpoint, or with random weights.
 
     Args:
-        vocabulary_size: number of token ids.
-        variant: "google" or "brightmart".
+        checkpoint: folder of a checkpoint, or the name of a public one, which is downloaded. All
+            sizes follow from its configuration, so albert-base and others load as well. None for
+            random weights in the sizes of albert-tiny.
+        variant: "google" (the default of random weights) or "brightmart"; see `Architecture`. A
+            checkpoint tells it by itself, and another one is refused.
         dropout: rate after the embeddings, on attention scores, and after each sub-layer.
-        max_length: number of positions; no text may have more tokens.
+        max_length: number of positions; no text may have more tokens. A checkpoint with more is
+            cut to it, one with fewer keeps its own.
+        vocabulary_size: number of token ids of random weights; 21,128 by default.
         dtype: dtype or policy of all layers; Keras' global policy by default.
 
     Returns:
         A Keras model from `{"token_ids", "segment_ids", "padding_mask"}`, each (B, T), to the
-        sequence (B, T, hidden). Its token embedding is named `token_embedding`.
+        sequence (B, T, hidden). Its token embedding is named `token_embedding`, and its attribute
+        `architecture` says what it is built of.
     """
-    if variant not in ("google", "brightmart"):
-        raise ValueError(f'`variant` must be "google" or "brightmart". Received: {variant!r}')
-    google = variant == "google"
-    width = EMBEDDING if google else HIDDEN
+    if checkpoint is None:
+        architecture = Architecture(variant or "google", vocabulary_size or 21128, max_length)
+        return build(architecture, dropout, dtype)
+    source = open_checkpoint(find_checkpoint(checkpoint))
+    architecture = source.architecture
+    for name, value in (("variant", variant), ("vocabulary_size", vocabulary_size)):
+        found = getattr(architecture, name)
+        if value not in (None, found):
+            raise ValueError(
+                f"`{name}` is {found!r} in {checkpoint}; leave it out. Received: {value!r}"
+            )
+    positions = min(max_length, architecture.positions)
+    encoder = build(replace(architecture, positions=positions), dropout, dtype)
+    source.load_into(encoder)
+    return encoder
+
+
+def build(architecture, dropout=0.0, dtype=None):
+    """Build an encoder with random weights."""
+    google = architecture.variant == "google"
     normal = keras.initializers.TruncatedNormal(stddev=0.02)
+    # Of the size that the positions have once the projection has shrunk it.
+    token_normal = normal if google else keras.initializers.TruncatedNormal(stddev=0.05)
 
     inputs = {
         name: keras.Input((None,), dtype="int32", name=name)
         for name in ("token_ids", "segment_ids", "padding_mask")
     }
     tokens = keras_hub.layers.ReversibleEmbedding(
-        vocabulary_size,
-        EMBEDDING,
-        embeddings_initializer=normal,
+        architecture.vocabulary_size,
+        architecture.embedding,
+        embeddings_initializer=token_normal,
         dtype=dtype,
         name="token_embedding",
     )(inputs["token_ids"])
     project = keras.layers.Dense(
-        HIDDEN,
+        architecture.hidden,
         use_bias=google,
         dtype=dtype,
         name="embedding_projection",
@@ -59,27 +88,39 @@ def albert_tiny(vocabulary_size=21128, variant="google", dropout=0.0, max_length
     if not google:
         tokens = project(tokens)
     segments = keras.layers.Embedding(
-        2, width, embeddings_initializer=normal, dtype=dtype, name="segment_embedding"
+        architecture.segments,
+        architecture.width,
+        embeddings_initializer=normal,
+        dtype=dtype,
+        name="segment_embedding",
     )(inputs["segment_ids"])
     positions = keras_hub.layers.PositionEmbedding(
-        max_length, initializer=normal, dtype=dtype, name="position_embedding"
+        architecture.positions, initializer=normal, dtype=dtype, name="position_embedding"
     )(tokens)
     x = keras.layers.Add(dtype=dtype, name="embeddings")([tokens, segments, positions])
-    x = keras.layers.LayerNormalization(epsilon=1e-12, dtype=dtype, name="embedding_norm")(x)
+    x = keras.layers.LayerNormalization(
+        epsilon=architecture.epsilon, dtype=dtype, name="embedding_norm"
+    )(x)
     x = keras.layers.Dropout(dropout, dtype=dtype, name="embedding_dropout")(x)
     if google:
         x = project(x)
-    shared_layer = keras_hub.layers.TransformerEncoder(
-        FEED_FORWARD,
-        HEADS,
-        dropout=dropout,
-        activation=gelu_tanh,
-        layer_norm_epsilon=1e-12,
-        # The usual 0.02 is for wider models: at this width attention would begin faint.
-        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.04),
-        dtype=dtype,
-        name="transformer_layer",
-    )
-    for _ in range(LAYERS):
-        x = shared_layer(x, padding_mask=inputs["padding_mask"])
-    return keras.Model(inputs, x, name="albert_tiny")
+    activation = architecture.activation
+    layers = {
+        place: keras_hub.layers.TransformerEncoder(
+            architecture.feed_forward,
+            architecture.heads,
+            dropout=dropout,
+            activation=gelu_tanh if activation == "gelu_tanh" else activation,
+            layer_norm_epsilon=architecture.epsilon,
+            # The usual 0.02 is for wider models: at this width attention would begin faint.
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.04),
+            dtype=dtype,
+            name=layer_name(architecture, *place),
+        )
+        for place in architecture.weight_sets()
+    }
+    for place in architecture.order():
+        x = layers[place](x, padding_mask=inputs["padding_mask"])
+    encoder = keras.Model(inputs, x, name="albert_tiny")
+    encoder.architecture = architecture
+    return encoder

@@ -6,8 +6,29 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from support.download import PUBLIC, find_checkpoint
+from support.table import DataError
+
 BUNDLED_ENCODER = Path(__file__).resolve().parents[1] / "data" / "encoder"
 BUNDLED_SAMPLES = 3500
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """What suits the weights that training starts from."""
+
+    learning_rate: float
+    epochs: int
+    max_length: int
+    r_drop_dropout: float
+
+
+FINE_TUNING = {
+    "bundled": FineTuning(6e-4, epochs=2, max_length=48, r_drop_dropout=0.1),
+    # as the public checkpoints' authors advise; R-Drop's rate as in the experiments with them
+    "checkpoint": FineTuning(1e-4, epochs=5, max_length=64, r_drop_dropout=0.3),
+    "random": FineTuning(6e-4, epochs=8, max_length=48, r_drop_dropout=0.1),
+}
 
 
 @dataclass
@@ -18,18 +39,28 @@ class Settings:
     test: str | None = None
     samples: int | None = None
     test_samples: int | None = None
-    epochs: int = 2
-    max_length: int = 48
+    learning_rate: float = FINE_TUNING["bundled"].learning_rate
+    epochs: int = FINE_TUNING["bundled"].epochs
+    max_length: int = FINE_TUNING["bundled"].max_length
     batch_size: int = 32
+    dropout: float | None = None
     view: str = "sequence"
     init: str = "pretrained"
+    checkpoint: str | None = None
     variant: str = "google"
+    vocabulary: str | None = None
     vocabulary_size: int | None = None
     text_column: str | None = None
     label_column: str | None = None
     separator: str | None = None
     aspects: list[str] | None = None
     files: dict = field(default_factory=dict)
+
+    @property
+    def fine_tuning(self):
+        if self.init == "random":
+            return FINE_TUNING["random"]
+        return FINE_TUNING["checkpoint" if self.checkpoint else "bundled"]
 
     def differences(self, other):
         """The names of the settings in which two runs differ, with both values."""
@@ -60,8 +91,11 @@ def parse_arguments(description, row_names):
         add("--summary", action="store_true", help="print parameter counts, train nothing")
         add("--list", action="store_true", help="print the rows' names, train nothing")
     add("--seeds", nargs="+", type=int, default=[0], help="one run of every row for each seed")
-    add("--epochs", type=positive, default=Settings.epochs, help="passes over the rows")
-    add("--max-length", type=positive, default=Settings.max_length, help="tokens a text")
+    suited = "by default what suits the weights that training starts from"
+    add("--learning-rate", type=rate, help=f"peak of the schedule; {suited}")
+    add("--epochs", type=positive, help=f"passes over the rows; {suited}")
+    add("--max-length", type=positive, help=f"tokens a text; {suited}")
+    add("--dropout", type=share, help="rate in every row's encoder; by default in R-Drop's alone")
     add("--batch-size", type=positive, default=Settings.batch_size, help="texts a step")
     add("--train", metavar="FILE", help="CSV or TSV; the bundled corpus by default")
     add("--test", metavar="FILE", help="CSV or TSV; the bundled corpus by default")
@@ -85,7 +119,13 @@ def parse_arguments(description, row_names):
         "--init",
         choices=("pretrained", "random"),
         default=Settings.init,
-        help="start from the bundled encoder or from random weights",
+        help="start from a checkpoint, by default the bundled encoder, or from random weights",
+    )
+    add(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="encoder to start from: a folder in a TensorFlow or Hugging Face format, or a public "
+        f"one by name, downloaded once: {', '.join(PUBLIC)}",
     )
     add(
         "--variant",
@@ -93,7 +133,8 @@ def parse_arguments(description, row_names):
         default=Settings.variant,
         help="architecture of a random encoder",
     )
-    add("--vocabulary-size", type=positive, help="entries of a random encoder")
+    add("--vocabulary", metavar="FILE", help="vocab.txt of a random encoder; the bundled one's")
+    add("--vocabulary-size", type=positive, help="entries of a random encoder; the vocabulary's")
     add("--output", type=Path, help="folder of the results; by default one for each settings")
     arguments = parser.parse_args()
     if getattr(arguments, "list", False):
@@ -106,11 +147,20 @@ def parse_arguments(description, row_names):
         arguments.samples = BUNDLED_SAMPLES
     arguments.rows = getattr(arguments, "rows", row_names)
     arguments.summary = getattr(arguments, "summary", False)
-    other_shape = arguments.variant != "google" or arguments.vocabulary_size is not None
-    if arguments.summary:
+    if arguments.summary and not arguments.checkpoint:
         arguments.init = "random"
-    if other_shape and arguments.init == "pretrained":
-        parser.error("--variant and --vocabulary-size shape a random encoder; add --init random")
+    if arguments.checkpoint and arguments.init == "random":
+        parser.error("--init random starts without a --checkpoint; give one of the two")
+    shape = (arguments.variant, arguments.vocabulary, arguments.vocabulary_size)
+    if shape != ("google", None, None) and arguments.init == "pretrained":
+        parser.error(
+            "--variant, --vocabulary and --vocabulary-size shape a random encoder; "
+            "add --init random"
+        )
+    fine_tuning = Settings(init=arguments.init, checkpoint=arguments.checkpoint).fine_tuning
+    for name in ("learning_rate", "epochs", "max_length"):
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, getattr(fine_tuning, name))
 
     settings = Settings(
         **{
@@ -119,16 +169,41 @@ def parse_arguments(description, row_names):
             if setting.name != "files"
         }
     )
-    inputs = [arguments.train, arguments.test]
+    inputs = [arguments.train, arguments.test, arguments.vocabulary]
     if arguments.init == "pretrained":
-        inputs.append(BUNDLED_ENCODER / "encoder.weights.h5")
+        inputs += checkpoint_files(arguments.checkpoint or BUNDLED_ENCODER)
     settings.files = {Path(p).name: fingerprint(p) for p in inputs if p and Path(p).exists()}
     arguments.output = arguments.output or settings.folder()
     return settings, arguments
+
+
+def checkpoint_files(checkpoint):
+    """The files of a checkpoint that results depend on; a public one is downloaded first."""
+    # here, so that --help and a wrong option answer without waiting for TensorFlow
+    from support.checkpoints import open_checkpoint
+
+    try:
+        return open_checkpoint(find_checkpoint(checkpoint)).files
+    except DataError as error:
+        raise SystemExit(str(error)) from None
 
 
 def positive(text):
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, received {text}")
+    return value
+
+
+def rate(text):
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, received {text}")
+    return value
+
+
+def share(text):
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be 0 or more and below 1, received {text}")
     return value

@@ -1,8 +1,8 @@
 """What an experiment is given: data, encoder, optimizer."""
 
-import json
-
 from support.albert_tiny import albert_tiny
+from support.checkpoints import open_checkpoint
+from support.download import find_checkpoint
 from support.settings import BUNDLED_ENCODER
 from support.tokenizer import encode, load_tokenizer
 
@@ -24,7 +24,7 @@ class Task:
 
     def __init__(self, settings, train, validation, test, seed=0):
         self.settings, self.seed, self.corpus = settings, seed, train
-        self.tokenizer = load_tokenizer(BUNDLED_ENCODER / "vocab.txt")
+        self.tokenizer = tokenizer_of(settings)
         self.train, self.validation, self.test = (
             (encode(self.tokenizer, part.texts, settings.max_length), targets(part))
             for part in (train, validation, test)
@@ -40,8 +40,12 @@ class Task:
         return self.corpus.num_levels
 
     def encoder(self, dropout=0.0):
-        """albert-tiny: pretrained on the bundled corpus, or random."""
-        encoder = self._encoder(dropout)
+        """albert-tiny from a checkpoint, or with random weights.
+
+        `dropout` is the row's rate; `--dropout` goes before it.
+        """
+        chosen = self.settings.dropout
+        encoder = self._encoder(dropout if chosen is None else chosen)
         self.encoder_layers = {layer.name for layer in encoder.layers}
         return encoder
 
@@ -49,16 +53,20 @@ class Task:
         settings = self.settings
         if settings.init == "random":
             size = settings.vocabulary_size or self.tokenizer.get_vocab_size()
-            return albert_tiny(size, settings.variant, dropout)
-        config = json.loads((BUNDLED_ENCODER / "encoder.json").read_text())
-        if settings.max_length > config["max_length"]:
+            return albert_tiny(variant=settings.variant, dropout=dropout, vocabulary_size=size)
+        encoder = albert_tiny(settings.checkpoint or BUNDLED_ENCODER, dropout=dropout)
+        positions = encoder.architecture.positions
+        if settings.max_length > positions:
             raise SystemExit(
-                f"The bundled encoder reads at most {config['max_length']} tokens. Received: "
-                f"--max-length {settings.max_length}. Lower it, or add --init random."
+                f"The encoder reads at most {positions} tokens. Received: --max-length "
+                f"{settings.max_length}. Lower it, or choose another --checkpoint."
             )
-        encoder = albert_tiny(**config, dropout=dropout)
-        encoder.load_weights(BUNDLED_ENCODER / "encoder.weights.h5")
         return encoder
+
+    @property
+    def r_drop_dropout(self):
+        """The rate that suits R-Drop, whose pairs differ by nothing else."""
+        return self.settings.fine_tuning.r_drop_dropout
 
     def sequence(self, encoder):
         """What the heads over time see, (B, T, D), and its mask (B, T).
@@ -77,11 +85,11 @@ class Task:
         frequency = (self.train[1].sum(axis=0) + 1) / (len(self.train[1]) + 2)
         return keras.initializers.Constant(np.log(frequency / (1 - frequency)))
 
-    def optimizer(self, learning_rate):
-        """AdamW with 10 % warm-up to `learning_rate`, then a cosine decay to 0."""
+    def optimizer(self):
+        """AdamW with 10 % warm-up to the learning rate, then a cosine decay to 0."""
         warmup = max(1, int(WARMUP_SHARE * self.steps))
         schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, self.steps - warmup, warmup_target=learning_rate, warmup_steps=warmup
+            0.0, self.steps - warmup, warmup_target=self.settings.learning_rate, warmup_steps=warmup
         )
         return keras.optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
 
@@ -117,6 +125,15 @@ class Task:
     @property
     def fine_grained(self):
         return hasattr(self.corpus, "levels")
+
+
+def checkpoint_of(settings):
+    """The checkpoint to start from, or whose vocabulary a random encoder has by default."""
+    return open_checkpoint(find_checkpoint(settings.checkpoint or BUNDLED_ENCODER))
+
+
+def tokenizer_of(settings):
+    return load_tokenizer(settings.vocabulary or checkpoint_of(settings).vocabulary)
 
 
 def targets(corpus):

@@ -7,10 +7,9 @@ from functools import cached_property
 
 from support.data import load_corpus
 from support.fine_grained import load_fine_grained
-from support.settings import BUNDLED_ENCODER
 from support.table import DataError
-from support.task import Task
-from support.tokenizer import load_tokenizer, unknown_note
+from support.task import Task, checkpoint_of, tokenizer_of
+from support.tokenizer import unknown_note
 
 import keras
 import numpy as np
@@ -43,7 +42,9 @@ class Data:
         if not self.splits:
             raise self.problems.get(False) or self.problems[True]
         texts = next(iter(self.splits.values()))[0].texts
-        if note := unknown_note(load_tokenizer(BUNDLED_ENCODER / "vocab.txt"), texts):
+        if settings.checkpoint:
+            self.notes.append(checkpoint_of(settings).note)
+        if note := unknown_note(tokenizer_of(settings), texts):
             self.notes.append(note)
 
     def of(self, row):

@@ -20,36 +20,23 @@ def inputs(token_ids, padding_mask):
     ("variant", "published"), [("brightmart", 4_077_496), ("google", 3_982_864)]
 )
 def test_has_the_published_number_of_parameters(variant, published):
-    assert albert_tiny(21128, variant).count_params() == published
+    assert albert_tiny(variant=variant).count_params() == published
 
 
 @pytest.mark.parametrize("variant", ["brightmart", "google"])
 def test_padding_does_not_change_real_tokens(variant):
     keras.utils.set_random_seed(0)
-    encoder = albert_tiny(50, variant, max_length=16)
+    encoder = albert_tiny(variant=variant, max_length=16, vocabulary_size=50)
     alone = encoder(inputs([[2, 7, 9, 3]], [[1, 1, 1, 1]]))
     padded = encoder(inputs([[2, 7, 9, 3, 0, 41]], [[1, 1, 1, 1, 0, 0]]))
     np.testing.assert_allclose(to_numpy(padded)[:, :4], to_numpy(alone), atol=1e-5)
     assert alone.shape == (1, 4, 312)
 
 
-def test_survives_half_precision_on_disk(tmp_path):
-    keras.utils.set_random_seed(0)
-    encoder = albert_tiny(50, max_length=16)
-    half = albert_tiny(50, max_length=16, dtype="float16")
-    half.set_weights(encoder.get_weights())
-    half.save_weights(tmp_path / "half.weights.h5")
-    loaded = albert_tiny(50, max_length=16)
-    loaded.load_weights(tmp_path / "half.weights.h5")
-    for weight, expected in zip(loaded.weights, encoder.weights, strict=True):
-        assert weight.dtype == "float32"
-        np.testing.assert_allclose(weight.numpy(), expected.numpy(), rtol=1e-3, atol=1e-6)
-
-
-def test_the_bundled_shape_is_found_by_name():
-    assert albert_tiny(50).get_layer("token_embedding").embeddings.shape == (50, 128)
+def test_the_token_embedding_is_found_by_name():
+    assert albert_tiny(vocabulary_size=50).get_layer("token_embedding").embeddings.shape == (50, 128)
 
 
 def test_an_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="Received: 'nvidia'"):
-        albert_tiny(50, "nvidia")
+        albert_tiny(variant="nvidia")

@@ -1,0 +1,252 @@
+"""Loading the public checkpoint formats of ALBERT.
+
+A checkpoint is a folder in one of three formats, told apart by what is in it:
+
+* "brightmart" and "google": a TensorFlow checkpoint (`.index` and `.data-…`), a `*config*.json`
+  and a `vocab.txt`; the two differ in their variables, see `Architecture`;
+* "hugging_face": `config.json`, `model.safetensors` or `pytorch_model.bin`, and a `vocab.txt`;
+  built like "google".
+
+An error says what came, what was expected and how to mend it, and leaves all weights as they were.
+"""
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from support.architecture import (
+    HUGGING_FACE_ACTIVATIONS,
+    TENSORFLOW_ACTIVATIONS,
+    Architecture,
+    CheckpointError,
+    read_architecture,
+    read_configuration,
+)
+from support.checkpoint_files import PyTorchFile, SafetensorsFile, TensorFlowFile
+from support.variables import variable_names, variable_shapes
+
+import numpy as np
+
+OPTIMIZER = re.compile(r"(.*/)?(adam_[mv]|lamb_[mv]|global_step|beta[12]_power|Adam(_1)?)$")
+HEADS = re.compile(r"(pooler|cls|classifier|predictions|sop_classifier|qa_outputs|output_)")
+OTHERS = re.compile(r".*position_ids$")  # a constant that older Hugging Face files hold
+
+
+@dataclass
+class Checkpoint:
+    """A checkpoint whose names and shapes fit its configuration.
+
+    Attributes:
+        file: the file of its weights.
+        configuration: path of its configuration.
+        architecture: what its configuration says.
+        form: "brightmart", "google" or "hugging_face".
+        names: maps Keras' names of the encoder's weights to the variables' names.
+        skipped: names of variables that are not the encoder's.
+    """
+
+    file: TensorFlowFile | SafetensorsFile | PyTorchFile
+    configuration: Path
+    architecture: Architecture
+    form: str
+    names: dict[str, str]
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self):
+        return self.file.path.parent
+
+    @property
+    def vocabulary(self):
+        """Path of the vocabulary."""
+        path = self.folder / "vocab.txt"
+        if not path.exists():
+            raise CheckpointError(
+                f"{path}: there is no such file. Texts are split by a WordPiece vocabulary of one "
+                "entry a line; copy the one that the checkpoint was trained with there."
+            )
+        return path
+
+    @property
+    def files(self):
+        """All files that its results depend on."""
+        parts = {self.file.path, *self.file.data, self.configuration, self.vocabulary}
+        return sorted(parts)
+
+    @property
+    def note(self):
+        """A sentence on what was found and what is not used."""
+        parts = {}
+        for name in self.skipped:
+            part = "optimizer" if OPTIMIZER.fullmatch(name) else head_of(name)
+            parts[part] = parts.get(part, 0) + 1
+        skipped = ", ".join(f"{part} ({count})" for part, count in parts.items())
+        return f"{self.folder}: a checkpoint in the {self.form} format." + (
+            f" Variables skipped: {skipped}." if skipped else ""
+        )
+
+    def arrays(self):
+        """Read all weights of the encoder, by their Keras names, in TensorFlow's shapes."""
+        arrays = {ours: self.file.read(name) for ours, name in self.names.items()}
+        if self.form == "hugging_face":  # PyTorch keeps (outputs, inputs)
+            return {ours: a.T if ours.endswith("/kernel") else a for ours, a in arrays.items()}
+        return arrays
+
+    def load_into(self, encoder):
+        """Fill an encoder of the same architecture; it may have fewer positions."""
+        positions = min(encoder.architecture.positions, self.architecture.positions)
+        if encoder.architecture != replace(self.architecture, positions=positions):
+            raise ValueError(
+                f"{self.folder} holds {self.architecture}. Received an encoder of "
+                f"{encoder.architecture}"
+            )
+        arrays = self.arrays()
+        arrays["position_embedding/embeddings"] = arrays["position_embedding/embeddings"][
+            :positions
+        ]
+        for weight in encoder.weights:
+            weight.assign(np.reshape(arrays[weight.path], weight.shape))
+
+
+def open_checkpoint(folder):
+    """Recognise a folder's format, and compare what is in it with its configuration."""
+    folder = Path(folder)
+    file, hugging_face = find_file(folder)
+    stem, form = recognise(file, hugging_face)
+    if hugging_face:
+        path, activations = folder / "config.json", HUGGING_FACE_ACTIVATIONS
+    else:
+        path, activations = find_configuration(folder), TENSORFLOW_ACTIVATIONS
+    variant = "brightmart" if form == "brightmart" else "google"
+    architecture = read_architecture(path, variant, activations)
+    names = {ours: stem + name for ours, name in variable_names(architecture, form).items()}
+    checkpoint = Checkpoint(file, path, architecture, form, names)
+    checkpoint.skipped = compare_names(checkpoint, stem)
+    compare_shapes(checkpoint)
+    vocabulary = folder / "vocab.txt"
+    if vocabulary.exists():
+        compare_vocabulary(vocabulary, architecture.vocabulary_size, path)
+    return checkpoint
+
+
+def find_file(folder):
+    """The file of the weights, opened, and whether it is Hugging Face's."""
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder}: there is no such folder. Give the folder of a checkpoint: TensorFlow's "
+            ".index and .data files, *config*.json and vocab.txt, or Hugging Face's config.json, "
+            "model.safetensors and vocab.txt."
+        )
+    indexes = sorted(folder.glob("*.index"))
+    if len(indexes) > 1:
+        raise CheckpointError(
+            f"{folder}: several checkpoints ({', '.join(path.stem for path in indexes)}). Move the "
+            "one to use into a folder of its own, with its configuration and vocabulary."
+        )
+    if indexes:
+        return TensorFlowFile(indexes[0]), False
+    if (folder / "config.json").exists():
+        if (folder / "model.safetensors").exists():
+            return SafetensorsFile(folder / "model.safetensors"), True
+        if (folder / "pytorch_model.bin").exists():
+            return PyTorchFile(folder / "pytorch_model.bin"), True
+    files = sorted(path.name for path in folder.iterdir())
+    raise CheckpointError(
+        f"{folder}: no checkpoint. Expected an .index file (TensorFlow), or config.json with "
+        f"model.safetensors or pytorch_model.bin (Hugging Face). Found: {listing(files)}"
+    )
+
+
+def find_configuration(folder):
+    paths = [
+        path for path in folder.glob("*config*.json") if "hidden_size" in read_configuration(path)
+    ]
+    if len(paths) != 1:
+        raise CheckpointError(
+            f"{folder}: one *config*.json with the encoder's sizes was expected. Found: "
+            f"{listing(sorted(path.name for path in paths))}"
+        )
+    return paths[0]
+
+
+def recognise(file, hugging_face):
+    """What stands before the encoder's variable names, and the format."""
+    words = "embeddings.word_embeddings.weight" if hugging_face else "embeddings/word_embeddings"
+    stems = [name.removesuffix(words) for name in file.shapes if name.endswith(words)]
+    if len(stems) == 1:
+        if hugging_face and f"{stems[0]}encoder.embedding_hidden_mapping_in.weight" in file.shapes:
+            return stems[0], "hugging_face"
+        if f"{stems[0]}{words}_2" in file.shapes:
+            return stems[0], "brightmart"
+        if f"{stems[0]}encoder/embedding_hidden_mapping_in/kernel" in file.shapes:
+            return stems[0], "google"
+    raise CheckpointError(
+        f"{file.path}: no ALBERT encoder. It has {words} and, for the projection to the hidden "
+        "size, word_embeddings_2 or embedding_hidden_mapping_in. Found: "
+        f"{listing(sorted(file.shapes))}"
+    )
+
+
+def compare_names(checkpoint, stem):
+    """Refuse missing and surplus variables; return those that are not the encoder's."""
+    expected, present = set(checkpoint.names.values()), set(checkpoint.file.shapes)
+    mend = (
+        f"{checkpoint.configuration.name} says groups {checkpoint.architecture.groups}, inner "
+        f"repetitions {checkpoint.architecture.inner_repetitions}; use the configuration that "
+        "came with the checkpoint."
+    )
+    if missing := sorted(expected - present):
+        raise CheckpointError(
+            f"{checkpoint.file.path}: of the {len(expected)} variables of the {checkpoint.form} "
+            f"format, {len(missing)} are missing: {listing(missing)}. {mend}"
+        )
+    others = sorted(present - expected)
+    surplus = [
+        name
+        for name in others
+        if name.startswith(stem)
+        and not HEADS.match(name.removeprefix(stem))
+        and not OPTIMIZER.fullmatch(name)
+        and not OTHERS.fullmatch(name)
+    ]
+    if surplus:
+        raise CheckpointError(
+            f"{checkpoint.file.path}: {len(surplus)} variables have no place in an encoder of the "
+            f"{checkpoint.form} format: {listing(surplus)}. {mend}"
+        )
+    return others
+
+
+def compare_shapes(checkpoint):
+    expected = variable_shapes(checkpoint.architecture)
+    wrong = []
+    for ours, name in checkpoint.names.items():
+        shape, wanted = checkpoint.file.shapes[name], expected[ours]
+        if checkpoint.form == "hugging_face" and ours.endswith("/kernel"):
+            wanted = wanted[::-1]
+        if shape != wanted:
+            wrong.append(f"{name} is {shape}, expected {wanted}")
+    if wrong:
+        raise CheckpointError(
+            f"{checkpoint.file.path}: shapes contradict {checkpoint.configuration.name}: "
+            f"{listing(wrong, '; ')}. Use the configuration that came with the checkpoint."
+        )
+
+
+def compare_vocabulary(path, size, said_by):
+    content = path.read_bytes()
+    entries = content.count(b"\n") + (not content.endswith(b"\n"))
+    if entries != size:
+        raise CheckpointError(
+            f"{path}: {entries:,} entries where {said_by} says vocab_size {size:,}. Use the "
+            "vocabulary that came with the checkpoint, one entry a line."
+        )
+
+
+def head_of(name):
+    return re.split(r"[/.]", re.sub(r"^(bert|albert)[/.]", "", name))[0]
+
+
+def listing(items, joint=", ", limit=5):
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return joint.join(items[:limit]) + more if items else "nothing"
