@@ -45,7 +45,7 @@ class TensorFlowFile:
     def damage_told(self):
         try:
             yield
-        except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
                 f"{self.prefix}: not a TensorFlow checkpoint, or damaged ({reason}). Copy its "

@@ -34,7 +34,18 @@ def test_padding_does_not_change_real_tokens(variant):
 
 
 def test_the_token_embedding_is_found_by_name():
-    assert albert_tiny(vocabulary_size=50).get_layer("token_embedding").embeddings.shape == (50, 128)
+    encoder = albert_tiny(vocabulary_size=50)
+    assert encoder.get_layer("token_embedding").embeddings.shape == (50, 128)
+
+
+def test_brightmart_token_vectors_are_as_large_as_positions():
+    keras.utils.set_random_seed(0)
+    encoder = albert_tiny(variant="brightmart")
+    tokens, projection, positions = (
+        to_numpy(encoder.get_layer(part).weights[0])
+        for part in ("token_embedding", "embedding_projection", "position_embedding")
+    )
+    assert 0.5 < np.std(tokens @ projection) / np.std(positions) < 2
 
 
 def test_an_unknown_variant_is_refused():
