@@ -157,6 +157,8 @@ def parse_arguments(description, row_names):
             "--variant, --vocabulary and --vocabulary-size shape a random encoder; "
             "add --init random"
         )
+    if arguments.vocabulary and not Path(arguments.vocabulary).is_file():
+        parser.error(f"{arguments.vocabulary}: there is no such file")
     fine_tuning = Settings(init=arguments.init, checkpoint=arguments.checkpoint).fine_tuning
     for name in ("learning_rate", "epochs", "max_length"):
         if getattr(arguments, name) is None:
@@ -183,7 +185,9 @@ def checkpoint_files(checkpoint):
     from support.checkpoints import open_checkpoint
 
     try:
-        return open_checkpoint(find_checkpoint(checkpoint)).files
+        checkpoint = open_checkpoint(find_checkpoint(checkpoint))
+        checkpoint.arrays()  # a damaged file is told now, not when the first row begins
+        return checkpoint.files
     except DataError as error:
         raise SystemExit(str(error)) from None
 

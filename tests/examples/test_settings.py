@@ -1,0 +1,156 @@
+import sys
+
+from support.data import Corpus
+from support.settings import BUNDLED_ENCODER, parse_arguments
+from support.task import Task
+from support.training import Data
+
+import numpy as np
+import pytest
+
+import sigmoid
+from albert_checkpoints import SMALL, write_folder, write_vocabulary
+from backends import to_numpy
+
+TEXTS = ["word1 unheard", "word3", "word4 unheard", "word5"]
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    def parse(*options):
+        monkeypatch.setattr(sys, "argv", ["x", *map(str, options)])
+        return parse_arguments("", ["sigmoid"])[0]
+
+    return parse
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_folder(tmp_path / "encoder", "brightmart", **SMALL)
+    return tmp_path / "encoder"
+
+
+def task(settings):
+    labels = np.eye(4, 3, dtype="uint8")
+    corpus = Corpus(TEXTS, labels, ["a", "b", "c"])
+    return Task(settings, corpus, corpus, corpus)
+
+
+def test_what_suits_follows_from_the_weights(parse, folder):
+    def suited(*options):
+        settings = parse(*options)
+        return (
+            settings.learning_rate,
+            settings.epochs,
+            settings.max_length,
+            settings.fine_tuning.r_drop_dropout,
+        )
+
+    assert suited() == (6e-4, 2, 48, 0.1)
+    rate, epochs, length, dropout = suited("--checkpoint", folder)
+    assert 2e-5 <= rate <= 1e-4 and epochs > 2 and (length, dropout) == (64, 0.3)
+    assert suited("--init", "random") == (6e-4, 8, 48, 0.1)
+    told = "--learning-rate", "3e-4", "--epochs", "1", "--max-length", "9"
+    for start in ([], ["--checkpoint", folder], ["--init", "random"]):
+        assert suited(*start, *told)[:3] == (3e-4, 1, 9)
+
+
+def test_results_of_another_encoder_or_rate_have_a_folder_of_their_own(parse, folder, tmp_path):
+    settings = [
+        parse(),
+        parse("--learning-rate", "1e-4"),
+        parse("--dropout", "0.3"),
+        parse("--checkpoint", folder),
+    ]
+    write_vocabulary(folder / "vocab.txt", 40)
+    (folder / "vocab.txt").write_text((folder / "vocab.txt").read_text().replace("word1", "w"))
+    settings.append(parse("--checkpoint", folder))  # the same path, other content
+    assert len({str(s.folder()) for s in settings}) == 5
+    assert set(settings[3].files) == {
+        "albert_config_tiny.json", "albert_model.ckpt.index",
+        "albert_model.ckpt.data-00000-of-00001", "vocab.txt",
+    }  # fmt: skip
+
+
+def test_a_task_reads_with_the_checkpoints_vocabulary(parse, folder):
+    small = task(parse("--checkpoint", folder, "--max-length", 8))
+    ids = {name: small.tokenizer.token_to_id(name) for name in ("[CLS]", "word3", "[SEP]")}
+    assert small.train[0]["token_ids"][1].tolist() == [*ids.values(), 0, 0, 0, 0, 0]
+    encoder = small.encoder()
+    assert encoder.architecture.variant == "brightmart" and encoder.output.shape[-1] == 12
+    schedule = small.optimizer().get_config()["learning_rate"]["config"]
+    assert schedule["warmup_target"] == 1e-4
+
+
+def test_the_row_chooses_dropout_and_the_command_line_goes_before(parse, folder):
+    def rates(settings):
+        small = task(settings)
+        return [
+            small.encoder(dropout=dropout).get_layer("embedding_dropout").rate
+            for dropout in (0.0, small.r_drop_dropout)
+        ]
+
+    start = "--checkpoint", folder, "--max-length", 8
+    assert rates(parse(*start)) == [0.0, 0.3]
+    assert rates(parse(*start, "--dropout", "0.2")) == [0.2, 0.2]
+
+
+def test_a_random_encoder_takes_a_vocabulary(parse, tmp_path):
+    write_vocabulary(tmp_path / "words.txt", 60)
+    options = "--init", "random", "--variant", "brightmart", "--vocabulary", tmp_path / "words.txt"
+    settings = parse(*options)
+    assert set(settings.files) == {"words.txt"}
+    encoder = task(settings).encoder()
+    embeddings = to_numpy(encoder.get_layer("token_embedding").embeddings)
+    assert embeddings.shape == (60, 128) and encoder.architecture.variant == "brightmart"
+
+
+def test_the_notes_name_the_checkpoint_and_what_it_does_not_know(parse, folder, tmp_path):
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / name).write_text("text,label\n" + "".join(f"{t},a|b\n" for t in TEXTS))
+    files = "--train", tmp_path / "train.csv", "--test", tmp_path / "test.csv"
+    notes = Data(parse(*files, "--checkpoint", folder), [sigmoid]).notes
+    assert f"{folder}: a checkpoint in the brightmart format. Variables skipped: pooler (2), " in (
+        " ".join(notes)
+    )
+    assert any("does not know" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--checkpoint", "x", "--init", "random"], "give one of the two"),
+        (["--vocabulary", "x"], "add --init random"),
+        (["--variant", "brightmart"], "add --init random"),
+        (["--learning-rate", "0"], "must be above 0 and below 1, received 0"),
+        (["--dropout", "1"], "must be 0 or more and below 1, received 1"),
+        (["--init", "random", "--vocabulary", "/nowhere"], "/nowhere: there is no such file"),
+    ],
+)
+def test_options_that_contradict_each_other(parse, capsys, options, message):
+    with pytest.raises(SystemExit):
+        parse(*options)
+    assert message in capsys.readouterr().err
+
+
+def test_a_wrong_checkpoint_ends_with_its_message(parse, folder):
+    with pytest.raises(SystemExit, match="nowhere: there is no such folder"):
+        parse("--checkpoint", folder.parent / "nowhere")
+    data = folder / "albert_model.ckpt.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(SystemExit, match="or damaged"):
+        parse("--checkpoint", folder)
+
+
+@pytest.mark.parametrize("longest", [16, 64])
+def test_a_text_may_not_be_longer_than_the_positions(parse, folder, longest):
+    start = ["--checkpoint", folder] if longest == 16 else []
+    with pytest.raises(SystemExit, match=f"at most {longest} tokens.*--max-length {longest + 1}"):
+        task(parse(*start, "--max-length", longest + 1)).encoder()
+
+
+def test_the_bundled_encoder_is_a_checkpoint(parse):
+    settings = parse()
+    assert len(settings.files) == 4 and settings.checkpoint is None
+    assert task(settings).encoder().count_params() == 2_269_712
+    assert (BUNDLED_ENCODER / "albert_config.json").exists()
