@@ -1,9 +1,13 @@
+import sys
+
+from support.albert_tiny import albert_tiny
 from support.tokenizer import encode, load_tokenizer, train_tokenizer, unknown_note
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from pretrain import MaskedText, Trapezoid
+from pretrain import MaskedText, Trapezoid, main
 
 DOCUMENTS = ["the quick brown fox jumps over the lazy dog", "a lazy fox", "dogs and foxes"] * 9
 
@@ -79,3 +83,41 @@ def test_a_sequence_begins_with_a_document(text, tokenizer):
     beginnings = {tuple(document[:4]) for document in text.documents}
     assert {tuple(row[1:5]) for row in sequences} == beginnings
     assert text.frequencies.sum() == pytest.approx(1)
+
+
+def test_it_writes_a_checkpoint_and_a_finished_run_writes_it_again(tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_text("\n".join(DOCUMENTS))
+    command = ["x", str(tmp_path / "text.txt"), "--output", str(tmp_path / "out")]
+    command += ["--steps", "2", "--warmup", "1", "--batch-size", "4", "--max-length", "16"]
+    command += ["--vocabulary-size", "60", "--variant", "brightmart"]
+
+    def pretrain(*options):
+        monkeypatch.setattr(sys, "argv", [*command, *options])
+        main()
+        return albert_tiny(tmp_path / "out")
+
+    trained = pretrain()
+    assert trained.architecture.variant == "brightmart"
+    assert trained.architecture.positions == 16
+    (tmp_path / "out" / "albert_model.ckpt.index").unlink()
+    for weight, expected in zip(pretrain().get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    half = pretrain("--float16")
+    reader = tf.train.load_checkpoint(str(tmp_path / "out" / "albert_model.ckpt"))
+    assert set(reader.get_variable_to_dtype_map().values()) == {tf.float16}
+    for weight, expected in zip(half.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected.astype("float16"))
+
+
+def test_a_vocabulary_that_was_told_goes_into_the_checkpoint(tmp_path, monkeypatch, tokenizer):
+    (tmp_path / "told").mkdir()
+    tokenizer.save_model(str(tmp_path / "told"))
+    vocabulary = tmp_path / "told" / "vocab.txt"
+    (tmp_path / "text.txt").write_text("\n".join(DOCUMENTS))
+    command = ["x", str(tmp_path / "text.txt"), "--output", str(tmp_path / "out")]
+    command += ["--steps", "1", "--batch-size", "4", "--max-length", "8"]
+    monkeypatch.setattr(sys, "argv", [*command, "--vocabulary", str(vocabulary)])
+    main()
+    assert (tmp_path / "out" / "vocab.txt").read_bytes() == vocabulary.read_bytes()
+    encoder = albert_tiny(tmp_path / "out")
+    assert encoder.architecture.vocabulary_size == tokenizer.get_vocab_size()
