@@ -172,15 +172,17 @@ def build(arguments, frequencies):
             intermediate_activation="gelu",
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             dtype="float32",
-            name=f"{name}_head",
+            name=name,
         )(encoder.output, mask_positions=places)
 
+    # Older Keras knows outputs by the names of their layers, not by their keys.
     each = predict(positions, "each")  # (B, P, V)
-    together = predict(keras.ops.zeros_like(positions[:, :1]), "together")[:, 0]  # (B, V)
+    first = predict(keras.ops.zeros_like(positions[:, :1]), "together_head")
+    together = keras.layers.Reshape((len(frequencies),), name="together")(first)  # (B, V)
     outputs = {"each": each, "together": together}
     model = keras.Model({**encoder.input, "mask_positions": positions}, outputs)
-    for name, tokens in (("each", 1), ("together", MASKED_SHARE * arguments.max_length)):
-        weights = model.get_layer(f"{name}_head").weights
+    for name, tokens in (("each", 1), ("together_head", MASKED_SHARE * arguments.max_length)):
+        weights = model.get_layer(name).weights
         bias = next(weight for weight in weights if weight.name == "output_bias")
         bias.assign(np.log(tokens * frequencies))
     model.compile(
