@@ -133,8 +133,16 @@ def parse_arguments(description, row_names):
         default=Settings.variant,
         help="architecture of a random encoder",
     )
-    add("--vocabulary", metavar="FILE", help="vocab.txt of a random encoder; the bundled one's")
-    add("--vocabulary-size", type=positive, help="entries of a random encoder; the vocabulary's")
+    add(
+        "--vocabulary",
+        metavar="FILE",
+        help="vocab.txt of a random encoder; the bundled one by default",
+    )
+    add(
+        "--vocabulary-size",
+        type=positive,
+        help="entries of a random encoder; as many as the vocabulary's by default",
+    )
     add("--output", type=Path, help="folder of the results; by default one for each settings")
     arguments = parser.parse_args()
     if getattr(arguments, "list", False):
@@ -164,6 +172,12 @@ def parse_arguments(description, row_names):
         if getattr(arguments, name) is None:
             setattr(arguments, name, getattr(fine_tuning, name))
 
+    inputs = [arguments.train, arguments.test, arguments.vocabulary]
+    if arguments.init == "pretrained":
+        checkpoint = whole_checkpoint(arguments.checkpoint or BUNDLED_ENCODER)
+        arguments.variant = checkpoint.architecture.variant
+        inputs += checkpoint.files
+
     settings = Settings(
         **{
             setting.name: getattr(arguments, setting.name)
@@ -171,23 +185,21 @@ def parse_arguments(description, row_names):
             if setting.name != "files"
         }
     )
-    inputs = [arguments.train, arguments.test, arguments.vocabulary]
-    if arguments.init == "pretrained":
-        inputs += checkpoint_files(arguments.checkpoint or BUNDLED_ENCODER)
     settings.files = {Path(p).name: fingerprint(p) for p in inputs if p and Path(p).exists()}
     arguments.output = arguments.output or settings.folder()
     return settings, arguments
 
 
-def checkpoint_files(checkpoint):
-    """The files of a checkpoint that results depend on; a public one is downloaded first."""
+def whole_checkpoint(checkpoint):
+    """Open a checkpoint of which nothing is missing; a public one is downloaded first."""
     # here, so that --help and a wrong option answer without waiting for TensorFlow
     from support.checkpoints import open_checkpoint
 
     try:
         checkpoint = open_checkpoint(find_checkpoint(checkpoint))
         checkpoint.arrays()  # a damaged file is told now, not when the first row begins
-        return checkpoint.files
+        _ = checkpoint.vocabulary
+        return checkpoint
     except DataError as error:
         raise SystemExit(str(error)) from None
 

@@ -66,6 +66,7 @@ def test_results_of_another_encoder_or_rate_have_a_folder_of_their_own(parse, fo
     (folder / "vocab.txt").write_text((folder / "vocab.txt").read_text().replace("word1", "w"))
     settings.append(parse("--checkpoint", folder))  # the same path, other content
     assert len({str(s.folder()) for s in settings}) == 5
+    assert [s.variant for s in settings] == [*["google"] * 3, *["brightmart"] * 2]
     assert set(settings[3].files) == {
         "albert_config_tiny.json", "albert_model.ckpt.index",
         "albert_model.ckpt.data-00000-of-00001", "vocab.txt",
