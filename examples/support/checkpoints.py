@@ -129,6 +129,17 @@ def open_checkpoint(folder):
     return checkpoint
 
 
+def open_whole_checkpoint(folder):
+    """Open a checkpoint of which nothing is missing: all weights can be read, and its vocabulary.
+
+    So a damaged file is told before anything is begun with it.
+    """
+    checkpoint = open_checkpoint(folder)
+    checkpoint.arrays()
+    checkpoint.vocabulary  # noqa: B018
+    return checkpoint
+
+
 def find_file(folder):
     """The file of the weights, opened, and whether it is Hugging Face's."""
     if not folder.is_dir():

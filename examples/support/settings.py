@@ -191,15 +191,12 @@ def parse_arguments(description, row_names):
 
 
 def whole_checkpoint(checkpoint):
-    """Open a checkpoint of which nothing is missing; a public one is downloaded first."""
+    """Open a checkpoint, or end with what is wrong with it; a public one is downloaded first."""
     # here, so that --help and a wrong option answer without waiting for TensorFlow
-    from support.checkpoints import open_checkpoint
+    from support.checkpoints import open_whole_checkpoint
 
     try:
-        checkpoint = open_checkpoint(find_checkpoint(checkpoint))
-        checkpoint.arrays()  # a damaged file is told now, not when the first row begins
-        _ = checkpoint.vocabulary
-        return checkpoint
+        return open_whole_checkpoint(find_checkpoint(checkpoint))
     except DataError as error:
         raise SystemExit(str(error)) from None
 
