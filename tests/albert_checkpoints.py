@@ -2,6 +2,8 @@
 
 import json
 
+from support.tokenizer import SPECIAL_TOKENS
+
 import numpy as np
 import tensorflow as tf
 
@@ -96,7 +98,6 @@ SMALL = {
     "num_attention_heads": 3,
     "max_position_embeddings": 16,
 }
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def shapes(variant, config):

@@ -44,6 +44,16 @@ def attention(x, variables, name, heads):
     return np.concatenate(outputs, axis=-1)
 
 
+def transformer_layer(x, variables, config, names):
+    """One layer, (T, H) to (T, H); `names` are those of its five parts with weights."""
+    attention_part, attention_norm, intermediate, output, output_norm = names
+    attended = attention(x, variables, f"{attention_part}/self", config["num_attention_heads"])
+    attended = dense(attended, variables, f"{attention_part}/output/dense")
+    x = layer_norm(x + attended, variables, attention_norm)
+    inner = ACTIVATIONS[config["hidden_act"]](dense(x, variables, intermediate))
+    return layer_norm(x + dense(inner, variables, output), variables, output_norm)
+
+
 def brightmart(token_ids, segment_ids, variables, config):
     """Encode one text (T,) to (T, H); all layers share one set of weights."""
     words = variables["bert/embeddings/word_embeddings"][token_ids]
@@ -52,14 +62,15 @@ def brightmart(token_ids, segment_ids, variables, config):
     x = x + variables["bert/embeddings/position_embeddings"][: len(token_ids)]
     x = layer_norm(x, variables, "bert/embeddings/LayerNorm")
     layer = "bert/encoder/layer_shared"
+    names = (
+        f"{layer}/attention",
+        f"{layer}/attention/output/LayerNorm",
+        f"{layer}/intermediate/dense",
+        f"{layer}/output/dense",
+        f"{layer}/output/LayerNorm",
+    )
     for _ in range(config["num_hidden_layers"]):
-        attended = attention(x, variables, f"{layer}/attention/self", config["num_attention_heads"])
-        attended = dense(attended, variables, f"{layer}/attention/output/dense")
-        x = layer_norm(x + attended, variables, f"{layer}/attention/output/LayerNorm")
-        inner = dense(x, variables, f"{layer}/intermediate/dense")
-        inner = ACTIVATIONS[config["hidden_act"]](inner)
-        inner = dense(inner, variables, f"{layer}/output/dense")
-        x = layer_norm(x + inner, variables, f"{layer}/output/LayerNorm")
+        x = transformer_layer(x, variables, config, names)
     return x
 
 
@@ -75,13 +86,12 @@ def google(token_ids, segment_ids, variables, config):
         group = int(number / layers * config["num_hidden_groups"])
         for repetition in range(config["inner_group_num"]):
             layer = f"bert/encoder/transformer/group_{group}/inner_group_{repetition}"
-            attended = attention(
-                x, variables, f"{layer}/attention_1/self", config["num_attention_heads"]
+            names = (
+                f"{layer}/attention_1",
+                f"{layer}/LayerNorm",
+                f"{layer}/ffn_1/intermediate/dense",
+                f"{layer}/ffn_1/intermediate/output/dense",
+                f"{layer}/LayerNorm_1",
             )
-            attended = dense(attended, variables, f"{layer}/attention_1/output/dense")
-            x = layer_norm(x + attended, variables, f"{layer}/LayerNorm")
-            inner = dense(x, variables, f"{layer}/ffn_1/intermediate/dense")
-            inner = ACTIVATIONS[config["hidden_act"]](inner)
-            inner = dense(inner, variables, f"{layer}/ffn_1/intermediate/output/dense")
-            x = layer_norm(x + inner, variables, f"{layer}/LayerNorm_1")
+            x = transformer_layer(x, variables, config, names)
     return x

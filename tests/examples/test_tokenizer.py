@@ -1,16 +1,12 @@
 """The examples' tokenizer, against BERT's own."""
 
-from support.tokenizer import encode, load_tokenizer
+from support.tokenizer import SPECIAL_TOKENS, encode, load_tokenizer
 
 import numpy as np
 import pytest
 
 ENTRIES = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
+    *SPECIAL_TOKENS,
     "，",
     "。",
     "！",
