@@ -53,8 +53,15 @@ class Task:
         settings = self.settings
         if settings.init == "random":
             size = settings.vocabulary_size or self.tokenizer.get_vocab_size()
-            return albert_tiny(variant=settings.variant, dropout=dropout, vocabulary_size=size)
-        encoder = albert_tiny(settings.checkpoint or BUNDLED_ENCODER, dropout=dropout)
+            return albert_tiny(
+                variant=settings.variant,
+                dropout=dropout,
+                vocabulary_size=size,
+                dtype=settings.dtype_policy,
+            )
+        encoder = albert_tiny(
+            settings.checkpoint or BUNDLED_ENCODER, dropout=dropout, dtype=settings.dtype_policy
+        )
         positions = encoder.architecture.positions
         if settings.max_length > positions:
             raise SystemExit(

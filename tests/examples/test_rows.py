@@ -75,6 +75,15 @@ def test_views(view):
     assert (mask is None) == (view == "cls")
 
 
+def test_the_policy_is_the_encoders_alone():
+    mixed = task(corpus(), dtype_policy="mixed_bfloat16")
+    model = importlib.import_module("sigmoid").build(mixed)
+    encoder = [model.get_layer(name) for name in mixed.encoder_layers]
+    assert {layer.compute_dtype for layer in encoder if layer.weights} == {"bfloat16"}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert model.output.dtype == "float32"
+
+
 def test_label_bias_starts_at_the_frequencies():
     bias = task(corpus(3)).label_bias()((3,))
     np.testing.assert_allclose(1 / (1 + np.exp(-bias)), np.array([2, 3, 2]) / 6, rtol=1e-5)
