@@ -24,8 +24,10 @@ class Step(keras.Model):
             self._symbolic_build(data_batch=data)
         weights = self.trainable_variables
         forward = Forward(self, data)
+        values = {id(v): v.value for v in weights}
         # LoRA leaves the matrix itself out of the weights.
-        values = {id(v): v.value for v in [*weights, self._embedding_variable()]}
+        embedding = self._embedding_variable()
+        values[id(embedding)] = _read_once(embedding.value)
         found, clean, others = self._gradients(forward, values, weights)
         gradients = [found[id(v)] for v in weights]
 
@@ -125,7 +127,7 @@ def _shifted(
         places = tf.minimum(tf.searchsorted(ids, wanted), tf.shape(ids)[0] - 1)
         is_moved = tf.equal(tf.gather(ids, places), wanted)
         shift = tf.where(is_moved[:, None], tf.gather(delta, places), 0)
-        values[id(embedding)] = tf.gather(matrix, wanted) + shift
+        values[id(embedding)] = tf.gather(tf.convert_to_tensor(matrix), wanted) + shift
         try:
             positions = tf.reshape(tf.range(tf.size(wanted)), tf.shape(inputs))
             return look_up(tf.ensure_shape(positions, inputs.shape), *args, **kwargs)
@@ -137,6 +139,16 @@ def _shifted(
         yield
     finally:
         del vars(layer)["call"]
+
+
+def _read_once(variable: Any) -> Any:
+    """Return what all passes look vectors up in without copying a large matrix.
+
+    Where TensorFlow gathers rows of a variable, or updates some of them, each later read of the
+    whole variable is a copy: a graph reads it once. Outside of a graph the value read would still
+    be held when the optimizer updates the variable, which would then be a copy.
+    """
+    return variable if tf.executing_eagerly() else tf.convert_to_tensor(variable)
 
 
 def _tensors(structure: Any) -> list[Tensor]:
