@@ -26,7 +26,7 @@ def build(task):
         loss=GradientPenaltyLoss(
             MultilabelCategoricalCrossentropy(),
             embedding=encoder.get_layer("token_embedding"),
-            epsilon=1.0,
+            epsilon=1.0 * task.strength("gradient_penalty"),
         ),
     )
     return model

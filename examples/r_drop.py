@@ -30,7 +30,11 @@ def build(task):
     model = keras.Model(encoder.input, scores)
     model.compile(
         optimizer=task.optimizer(),
-        loss=RDropLoss("binary_crossentropy", alpha=4.0 / task.num_labels, from_logits=True),
+        loss=RDropLoss(
+            "binary_crossentropy",
+            alpha=4.0 / task.num_labels * task.strength("r_drop"),
+            from_logits=True,
+        ),
     )
     return model
 

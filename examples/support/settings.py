@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from support.table import DataError
 
 BUNDLED_ENCODER = Path(__file__).resolve().parents[1] / "data" / "encoder"
 BUNDLED_SAMPLES = 3500
+REGULARISED = ("fgm", "gradient_penalty", "r_drop")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Settings:
     max_length: int = FINE_TUNING["bundled"].max_length
     batch_size: int = 32
     dropout: float | None = None
+    strength: dict = field(default_factory=dict)
     dtype_policy: str = "float32"
     view: str = "sequence"
     init: str = "pretrained"
@@ -97,6 +100,14 @@ def parse_arguments(description, row_names):
     add("--epochs", type=positive, help=f"passes over the rows; {suited}")
     add("--max-length", type=positive, help=f"tokens a text; {suited}")
     add("--dropout", type=share, help="rate in every row's encoder; by default in R-Drop's alone")
+    add(
+        "--strength",
+        nargs="+",
+        type=strength,
+        default={},
+        metavar="ROW=FACTOR",
+        help=f"times the epsilon or the alpha of a row ({', '.join(REGULARISED)}); 1 by default",
+    )
     add(
         "--dtype-policy",
         choices=("float32", "mixed_bfloat16"),
@@ -160,6 +171,7 @@ def parse_arguments(description, row_names):
         parser.error("give both --train and --test, or neither for the bundled corpus")
     if arguments.samples is None and arguments.train is None:
         arguments.samples = BUNDLED_SAMPLES
+    arguments.strength = dict(arguments.strength)
     arguments.rows = getattr(arguments, "rows", row_names)
     arguments.summary = getattr(arguments, "summary", False)
     if arguments.summary and not arguments.checkpoint:
@@ -220,6 +232,17 @@ def rate(text):
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"must be above 0 and below 1, received {text}")
     return value
+
+
+def strength(text):
+    row, _, factor = text.partition("=")
+    if row not in REGULARISED:
+        raise argparse.ArgumentTypeError(
+            f"must name one of {', '.join(REGULARISED)}, as in fgm=0.5, received {text}"
+        )
+    if not 0 <= float(factor) < math.inf:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, received {text}")
+    return row, float(factor)
 
 
 def share(text):

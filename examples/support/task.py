@@ -70,6 +70,10 @@ class Task:
             )
         return encoder
 
+    def strength(self, row):
+        """What `--strength` multiplies the row's epsilon or alpha by."""
+        return self.settings.strength.get(row, 1.0)
+
     @property
     def r_drop_dropout(self):
         """The rate that suits R-Drop, whose pairs differ by nothing else."""

@@ -8,6 +8,8 @@ from support.training import Data
 import numpy as np
 import pytest
 
+import fgm
+import r_drop
 import sigmoid
 from albert_checkpoints import SMALL, write_folder, write_vocabulary
 from backends import to_numpy
@@ -71,6 +73,17 @@ def test_results_of_another_encoder_or_rate_have_a_folder_of_their_own(parse, fo
         "albert_config_tiny.json", "albert_model.ckpt.index",
         "albert_model.ckpt.data-00000-of-00001", "vocab.txt",
     }  # fmt: skip
+
+
+def test_strength_multiplies_epsilon_and_alpha(parse, capsys):
+    strong = task(parse("--strength", "fgm=0.5", "r_drop=2"))
+    assert fgm.build(strong).epsilon == 0.25
+    assert r_drop.build(strong).loss.alpha == 2 * r_drop.build(task(parse())).loss.alpha
+    assert strong.strength("gradient_penalty") == 1
+    for wrong in ("sigmoid=2", "fgm", "fgm=-1", "fgm=nan"):
+        with pytest.raises(SystemExit):
+            parse("--strength", wrong)
+        assert "--strength" in capsys.readouterr().err
 
 
 def test_a_task_reads_with_the_checkpoints_vocabulary(parse, folder):
