@@ -50,7 +50,20 @@ def summarise(runs):
     return cells
 
 
+TUNED = ("row", *(f"{a} F1{at}" for a in ("micro", "macro") for at in (", at 0", ", tuned")))
 SHORT = ("row", *(f"{a} F1" for a in AVERAGES), "subset accuracy", "s/epoch", "step time")
+
+
+def tuned_cells(results):
+    """For each row with tuned thresholds: micro and macro F1 at 0 and at those; [] for none."""
+    cells = []
+    for runs in results.by_row().values():
+        runs = [run for run in runs if run.get("tuned")]
+        if runs:
+            before, after = summarise(runs), summarise([{**run, **run["tuned"]} for run in runs])
+            pairs = product(("micro F1", "macro F1"), (before, after))
+            cells.append([before["row"], *(at[name] for name, at in pairs)])
+    return cells
 
 
 def print_table(results):
@@ -59,6 +72,11 @@ def print_table(results):
     for cells in rows:
         table.add_row(*(cells[name] for name in SHORT))
     Console(width=max(Console().width, 110)).print(table)
+    if tuned := tuned_cells(results):
+        table = Table(*TUNED, title="Test scores with tuned thresholds")
+        for cells in tuned:
+            table.add_row(*cells)
+        Console(width=max(Console().width, 110)).print(table)
 
 
 def to_markdown(results):
@@ -71,6 +89,18 @@ def to_markdown(results):
         "turn. The fine-grained row predicts a level for each aspect; its scores count every level "
         "above none as a label, so they stand for another task than the rows above.",
         "",
+    ]
+    if tuned := tuned_cells(results):
+        lines += [
+            "## Tuned thresholds",
+            "",
+            "A label is given above its threshold: 0 in the table above; tuned, what suits the "
+            "validation rows.",
+            "",
+            *markdown_table(list(TUNED), tuned),
+            "",
+        ]
+    lines += [
         "## Settings",
         "",
         *(f"- {name}: {value}" for name, value in vars(results.settings).items()),

@@ -10,10 +10,16 @@ class Results:
 
     Every finished run of a row is a file of its own in `rows/`, written in one move, so a run that
     is killed loses the row it was working on and nothing else.
+
+    Args:
+        folder: the folder; made if need be.
+        settings: the `Settings`.
+        lacking: a function that says of a finished run what is asked for now and was not then, so
+            that the row runs again; None where nothing is.
     """
 
-    def __init__(self, folder, settings):
-        self.folder, self.settings = folder, settings
+    def __init__(self, folder, settings, lacking=lambda run: None):
+        self.folder, self.settings, self.lacking = folder, settings, lacking
         self.runs, self.notes = [], []
         (folder / "rows").mkdir(parents=True, exist_ok=True)
         path = folder / "settings.json"
@@ -40,6 +46,9 @@ class Results:
         run = read(path)
         if run is None:
             self.notes.append(f"{path.name} was cut off; the row runs again.")
+        elif lacking := self.lacking(run):
+            self.notes.append(f"{path.name} has no {lacking}; the row runs again.")
+            return None
         return run
 
     def keep(self, name, seed, make):

@@ -16,6 +16,7 @@ def run(*row_names):
     from support.progress import Live
     from support.report import print_summary, print_table, to_markdown
     from support.results import Results
+    from support.served import LABELS
     from support.table import DataError
     from support.training import Data, run_row, run_tfidf
 
@@ -28,7 +29,18 @@ def run(*row_names):
         print_summary(settings, data, rows)
         return
 
-    results = Results(arguments.output, settings)
+    def model_folder(name, seed):
+        return arguments.output / "models" / f"{name}-seed{seed}"
+
+    def lacking(run):
+        name, seed = run["row"], run["seed"]
+        if name == "tfidf":
+            return None
+        if arguments.save and not (model_folder(name, seed) / LABELS).exists():
+            return "model"
+        return "tuned thresholds" if arguments.tune_thresholds and "tuned" not in run else None
+
+    results = Results(arguments.output, settings, lacking)
     todo = [
         (name, seed) for seed in arguments.seeds for name in rows if not data.cannot(rows[name])
     ]
@@ -40,8 +52,15 @@ def run(*row_names):
         if False in data.splits:
             results.keep("tfidf", 0, partial(run_tfidf, data))
         for name, seed in todo:
-            make = partial(run_row, rows[name], settings, data, seed, live)
+            make = partial(
+                run_row,
+                *(rows[name], settings, data, seed, live),
+                tune=arguments.tune_thresholds,
+                folder=model_folder(name, seed) if arguments.save else None,
+            )
             live.finish(results.keep(name, seed, make))
             results.write(to_markdown, draw_charts)
     print_table(results)
     print(f"Results are in {arguments.output}")
+    if arguments.save:
+        print(f"Models are in {arguments.output / 'models'}; use one by examples/predict.py")

@@ -162,6 +162,12 @@ def parse_arguments(description, row_names):
         help="entries of a random encoder; as many as the vocabulary's by default",
     )
     add("--output", type=Path, help="folder of the results; by default one for each settings")
+    add("--save", action="store_true", help="keep each trained model, in OUTPUT/models")
+    add(
+        "--tune-thresholds",
+        action="store_true",
+        help="choose each label's threshold by its F1 on the validation rows",
+    )
     arguments = parser.parse_args()
     if getattr(arguments, "list", False):
         print(*row_names, sep="\n")

@@ -17,21 +17,26 @@ def read_lines(path):
         with open(path, "rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
         with (gzip.open if packed else open)(path, "rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if number == 1:
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                try:
-                    yield line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"{path}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at "
-                        f"position {error.start + 1}). Save the file as UTF-8, for example with "
-                        "`iconv -f gb18030 -t utf-8`."
-                    ) from None
+            yield from decode(path, lines)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the gzip file is cut off or damaged ({error}).") from None
+
+
+def decode(source, lines):
+    """Yield lines of bytes as text; an error names their source."""
+    for number, line in enumerate(lines, start=1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{source}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at "
+                f"position {error.start + 1}). Save the file as UTF-8, for example with "
+                "`iconv -f gb18030 -t utf-8`."
+            ) from None
 
 
 def read_table(path):

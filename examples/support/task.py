@@ -3,6 +3,7 @@
 from support.albert_tiny import albert_tiny
 from support.checkpoints import open_checkpoint
 from support.download import find_checkpoint
+from support.served import Labels
 from support.settings import BUNDLED_ENCODER
 from support.tokenizer import encode, load_tokenizer
 
@@ -110,10 +111,10 @@ class Task:
         rows = rows.shuffle(len(self.train[1]), seed=self.seed)
         return rows.batch(batch_size or self.settings.batch_size).prefetch(2)
 
-    def predicted_labels(self, scores):
-        """0/1 predictions: scores above 0, or the likeliest level of every aspect."""
+    def predicted_labels(self, scores, thresholds=0.0):
+        """0/1 predictions: scores above the thresholds, or the likeliest level of every aspect."""
         if scores.ndim == 2:
-            return (scores > 0).astype("uint8")
+            return (scores > np.asarray(thresholds, "float32")).astype("uint8")
         return self.indicators(scores.argmax(axis=-1))
 
     def indicators(self, values):
@@ -133,6 +134,15 @@ class Task:
         pairs = zip(self.corpus.aspect_names, self.corpus.level_names, strict=True)
         return [f"{aspect}::{level}" for aspect, levels in pairs for level in levels[1:]]
 
+    def meaning(self, title, thresholds=None):
+        """What a trained model's outputs mean, for whoever uses it."""
+        if self.fine_grained:
+            aspects = dict(zip(self.corpus.aspect_names, self.corpus.level_names, strict=True))
+            return Labels(title, self.settings.max_length, aspects=aspects)
+        thresholds = thresholds or [0.0] * self.num_labels
+        names = list(self.corpus.label_names)
+        return Labels(title, self.settings.max_length, labels=names, thresholds=thresholds)
+
     @property
     def fine_grained(self):
         return hasattr(self.corpus, "levels")
@@ -143,8 +153,12 @@ def checkpoint_of(settings):
     return open_checkpoint(find_checkpoint(settings.checkpoint or BUNDLED_ENCODER))
 
 
+def vocabulary_of(settings):
+    return settings.vocabulary or checkpoint_of(settings).vocabulary
+
+
 def tokenizer_of(settings):
-    return load_tokenizer(settings.vocabulary or checkpoint_of(settings).vocabulary)
+    return load_tokenizer(vocabulary_of(settings))
 
 
 def targets(corpus):

@@ -7,8 +7,10 @@ from functools import cached_property
 
 from support.data import load_corpus
 from support.fine_grained import load_fine_grained
+from support.served import write_model
 from support.table import DataError
-from support.task import Task, checkpoint_of, tokenizer_of
+from support.task import Task, checkpoint_of, tokenizer_of, vocabulary_of
+from support.thresholds import tune_thresholds
 from support.tokenizer import unknown_note
 
 import keras
@@ -122,8 +124,11 @@ def micro_f1(labels, predicted):
     return float(f1_score(labels, predicted, average="micro", zero_division=0))
 
 
-def run_row(row, settings, data, seed, live):
-    """Train a row's model and return everything that the table shows of it."""
+def run_row(row, settings, data, seed, live, tune=False, folder=None):
+    """Train a row's model and return everything that the table shows of it.
+
+    `tune` chooses a threshold for each label; `folder` keeps the model there.
+    """
     live.start(row.TITLE, seed)
     keras.utils.set_random_seed(seed)
     task = Task(settings, *data.of(row), seed=seed)
@@ -135,16 +140,37 @@ def run_row(row, settings, data, seed, live):
 
     live.timing()
     inputs, targets = task.test
-    predicted = task.predicted_labels(model.predict(inputs, batch_size=256, verbose=0))
+    outputs = model.predict(inputs, batch_size=256, verbose=0)
+    labels, names = task.indicators(targets), task.indicator_names()
+    tuned = {"tuned": tuned_scores(model, task, outputs)} if tune else {}
+    if folder:  # before the steps are timed, which train on
+        thresholds = tuned["tuned"]["thresholds"].values() if tuned.get("tuned") else ()
+        meaning = task.meaning(row.TITLE, list(thresholds))
+        write_model(folder, model, vocabulary_of(settings), meaning)
     return {
         "title": row.TITLE,
         "loss": row.LOSS,
         "parameters": parameters(model, task),
-        **scores(task.indicators(targets), predicted, task.indicator_names()),
+        **scores(labels, task.predicted_labels(outputs), names),
+        **tuned,
         "seconds_per_epoch": statistics.median(watch.seconds),
         "step_ratio": step_ratio(row, model, task, data),
         "curve": watch.curve,
         "loss_curve": watch.losses,
+    }
+
+
+def tuned_scores(model, task, outputs):
+    """Each label's tuned threshold, and the test scores with them; None for levels."""
+    if task.fine_grained:
+        return None
+    inputs, labels = task.validation
+    thresholds = tune_thresholds(labels, model.predict_on_batch(inputs))
+    names = task.indicator_names()
+    predicted = task.predicted_labels(outputs, thresholds)
+    return {
+        "thresholds": dict(zip(names, thresholds, strict=True)),
+        **scores(task.test[1], predicted, names),
     }
 
 

@@ -1,5 +1,6 @@
 import json
 
+from support.report import to_markdown
 from support.results import Results
 from support.settings import Settings
 
@@ -34,6 +35,18 @@ def test_a_file_that_was_cut_off_is_noticed_and_made_again(tmp_path):
     assert json.loads(path.read_text())["score"] == 0.7
 
 
+def test_a_run_that_lacks_what_is_asked_for_is_made_again(tmp_path):
+    Results(tmp_path, Settings()).keep("row", 0, lambda: {"score": 0.5})
+
+    def lacking(run):
+        return None if "tuned" in run else "tuned thresholds"
+
+    results = Results(tmp_path, Settings(), lacking)
+    run = results.keep("row", 0, lambda: {"score": 0.5, "tuned": None})
+    assert results.notes == ["row-seed0.json has no tuned thresholds; the row runs again."]
+    assert Results(tmp_path, Settings(), lacking).keep("row", 0, never) == run
+
+
 def test_other_settings_are_refused_and_named(tmp_path):
     Results(tmp_path, Settings(epochs=2)).keep("row", 0, lambda: {"score": 0.5})
     before = (tmp_path / "settings.json").read_text()
@@ -51,3 +64,26 @@ def test_unreadable_settings_are_written_again(tmp_path):
     (tmp_path / "settings.json").write_text('{"epochs": ')
     Results(tmp_path, Settings(epochs=3))
     assert json.loads((tmp_path / "settings.json").read_text())["epochs"] == 3
+
+
+def scored(f1, **more):
+    average = {"precision": 1.0, "recall": 1.0, "f1-score": f1, "support": 3}
+    averages = {name: average for name in ("micro", "macro", "weighted", "samples")}
+    return {
+        "title": "a row",
+        "averages": averages,
+        "labels": {"a": average},
+        "subset_accuracy": f1,
+        "hamming_loss": 0.0,
+        **more,
+    }
+
+
+def test_what_thresholds_change_is_told_where_they_are_tuned(tmp_path):
+    results = Results(tmp_path, Settings())
+    results.keep("old", 0, lambda: scored(0.25))
+    results.keep("levels", 0, lambda: scored(0.25, tuned=None))
+    assert "Tuned thresholds" not in to_markdown(results)
+    tuned = scored(0.75, thresholds={"a": -1.0})
+    results.keep("new", 0, lambda: scored(0.5, tuned=tuned))
+    assert "| a row | 0.500 | 0.750 | 0.500 | 0.750 |" in to_markdown(results)

@@ -1,0 +1,209 @@
+"""Models that were saved, in another process and in other formats."""
+
+import importlib
+import json
+import subprocess
+import sys
+import zipfile
+
+from support.served import Predictor, read_model
+from support.table import DataError
+
+import keras
+import numpy as np
+import pytest
+
+from backends import BACKEND, tensorflow_only
+from full_table import ROWS
+from saved_models import ASPECTS, LABELS, TEXTS, save_row
+
+ROWS = [row for row in ROWS if BACKEND != "jax" or row != "gradient_penalty"]
+# what a program needs that has no file of this repository but the model
+LOAD = """
+import sys
+import keras, keras_hub, keras_mlc
+import numpy as np
+
+@keras.saving.register_keras_serializable(package="keras_mlc_examples")
+def gelu_tanh(x):
+    return keras.activations.gelu(x, approximate=True)
+
+inputs = dict(np.load(sys.argv[1]))
+for folder in sys.argv[2:]:
+    model = keras.saving.load_model(f"{folder}/model.keras")
+    np.save(f"{folder}/scores.npy", model.predict_on_batch(inputs))
+"""
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Each row's folder, the model as it was built, and its inputs."""
+    folder = tmp_path_factory.mktemp("saved")
+    with pytest.MonkeyPatch.context() as patch:
+        return {
+            row: (folder / row, *save_row(row, folder / row, folder / "encoder", patch))
+            for row in ROWS
+        }
+
+
+def outputs(model, inputs):
+    return np.asarray(getattr(model, "model", model).predict_on_batch(inputs))
+
+
+def test_a_fresh_process_gives_the_same_scores(saved, tmp_path):
+    _, _, task = saved["sigmoid"]
+    np.savez(tmp_path / "inputs.npz", **task.train[0])
+    folders = [str(folder) for folder, *_ in saved.values()]
+    command = [sys.executable, "-c", LOAD, str(tmp_path / "inputs.npz"), *folders]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    for folder, model, task in saved.values():
+        scores = np.load(folder / "scores.npy")
+        np.testing.assert_allclose(scores, outputs(model, task.train[0]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("row", ["gradient_penalty", "fgm", "r_drop"])
+def test_nothing_of_the_training_is_in_the_model(saved, row):
+    if row not in saved:
+        pytest.skip("on JAX there is no such loss")
+    with zipfile.ZipFile(saved[row][0] / "model.keras") as archive:
+        config = archive.read("config.json").decode()
+        assert archive.testzip() is None
+    assert json.loads(config)["class_name"] == "Functional"
+    assert not any(word in config for word in ("Trainer", "Penalty", "RDrop", "optimizer"))
+
+
+def test_the_folder_says_what_the_outputs_mean(saved):
+    labels = read_model(saved["sigmoid"][0]).labels
+    assert (labels.labels, labels.thresholds, labels.aspects) == (LABELS, [0, 0, 0], None)
+    assert (labels.title, labels.max_length) == ("sigmoid", 12)
+    levels = read_model(saved["fine_grained"][0]).labels
+    assert (levels.labels, levels.thresholds, levels.aspects) == (None, None, ASPECTS)
+
+
+@pytest.mark.parametrize("row", ["sigmoid", "fine_grained", "text_cnn", "bilstm_attention"])
+def test_texts_in_any_company_get_the_same_scores(saved, row):
+    folder, model, task = saved[row]
+    predictor = Predictor(read_model(folder), batch_size=2)
+    expected = outputs(model, task.train[0])
+    np.testing.assert_allclose(predictor(TEXTS), expected, rtol=0, atol=1e-5)
+    alone = np.concatenate([predictor([text]) for text in TEXTS])
+    np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-5)
+
+
+def test_shapes_are_few(saved, monkeypatch):
+    served = read_model(saved["sigmoid"][0])
+    shapes = set()
+
+    def computed(inputs):
+        shapes.add(inputs["token_ids"].shape)
+        return np.zeros((len(inputs["token_ids"]), 3))
+
+    monkeypatch.setattr(served.model, "predict_on_batch", computed)
+    predictor = Predictor(served, batch_size=8)
+    for count in range(1, 40):
+        predictor([f"{'word1 ' * (i % 30)}" for i in range(count)])
+    assert {width for _, width in shapes} <= {4, 8, 12}
+    assert {rows for rows, _ in shapes} == {1, 2, 4, 8}
+
+
+def test_bfloat16_is_near(saved):
+    folder, model, task = saved["sigmoid"]
+    served = read_model(folder)
+    served.use_bfloat16()
+    layer = served.model.get_layer("transformer_layer")
+    assert layer.compute_dtype == "bfloat16"
+    expected = outputs(model, task.train[0])
+    found = Predictor(served, 4)(TEXTS)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.05)
+    assert np.abs(found - expected).max() > 0
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    save_row("sigmoid", folder, tmp_path / "encoder", monkeypatch)
+    (folder / "old").write_text("")
+    partial = tmp_path / "model.partial"
+    partial.mkdir()  # as a kill leaves it
+    (partial / "rubbish").write_text("")
+    save_row("sigmoid", folder, tmp_path / "encoder", monkeypatch, [0.5, -1.0, 2.0])
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "labels.json", "model.keras", "vocab.txt",
+    ]  # fmt: skip
+    assert read_model(folder).labels.thresholds == [0.5, -1, 2]
+    assert not partial.exists()
+
+
+def test_a_write_that_fails_leaves_the_old_folder(saved, tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    save_row("sigmoid", folder, tmp_path / "encoder", monkeypatch)
+    before = (folder / "model.keras").read_bytes()
+    monkeypatch.setattr("support.served.shutil.copyfile", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_row("sigmoid", folder, tmp_path / "encoder", monkeypatch)
+    assert (folder / "model.keras").read_bytes() == before
+    read_model(folder)
+
+
+def test_a_folder_without_a_model_says_so(saved, tmp_path):
+    with pytest.raises(DataError, match="nowhere: there is no such folder"):
+        read_model(tmp_path / "nowhere")
+    above = saved["sigmoid"][0].parent
+    with pytest.raises(DataError, match=r"model.keras and .* are missing. Models are below .*fgm"):
+        read_model(above)
+    for name in ("model.keras", "vocab.txt"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(DataError, match=r"labels.json is missing"):
+        read_model(tmp_path)
+    (tmp_path / "labels.json").write_text("{")
+    with pytest.raises(DataError, match=r"labels.json: damaged"):
+        read_model(tmp_path)
+
+
+def saved_model(path):
+    tf = pytest.importorskip("tensorflow")
+    serve = tf.saved_model.load(path).serve
+    return lambda inputs: serve(inputs).numpy()
+
+
+def onnx(path):
+    session = importlib.import_module("onnxruntime").InferenceSession(path)
+    return lambda inputs: session.run(None, inputs)[0]
+
+
+def litert(path):
+    interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter(path)
+
+    def run(inputs):
+        (output,) = interpreter.get_signature_runner()(**inputs).values()
+        return output
+
+    return run
+
+
+FORMATS = {
+    "tf_saved_model": ("saved_model", saved_model, []),
+    "onnx": ("model.onnx", onnx, ["onnx", "tf2onnx", "onnxruntime"]),
+    "litert": ("model.tflite", litert, ["ai_edge_litert"]),
+}
+
+
+@tensorflow_only
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("row", ["sigmoid", "text_cnn", "bilstm_attention", "fine_grained"])
+def test_exported_models_give_the_same_scores(saved, tmp_path, row, form):
+    name, load, packages = FORMATS[form]
+    for package in packages:
+        pytest.importorskip(package)
+    folder, _, task = saved[row]
+    model = keras.saving.load_model(folder / "model.keras")
+    path = str(tmp_path / name)
+    try:
+        model.export(path, format=form, verbose=False)
+    except ValueError as error:
+        if "Unrecognized format" not in str(error):
+            raise
+        pytest.skip(f"this Keras does not export {form}")
+    run = load(path)
+    inputs = task.train[0]
+    for part in (inputs, {key: value[:1, :5] for key, value in inputs.items()}):
+        np.testing.assert_allclose(run(part), model.predict_on_batch(part), rtol=0, atol=1e-5)
