@@ -133,7 +133,7 @@ class AttentionPooling(keras.layers.Layer):
         mask = padding_mask(mask, inputs)
         hidden = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)  # (B, T, U)
         scores = _masked_softmax(ops.matmul(hidden, self.query), mask)  # (B, T)
-        outputs = ops.squeeze(ops.matmul(scores[:, None, :], inputs), axis=1)  # (B, D)
+        outputs = ops.squeeze(ops.matmul(ops.expand_dims(scores, 1), inputs), axis=1)  # (B, D)
         return (outputs, scores) if return_attention_scores else outputs
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> None:

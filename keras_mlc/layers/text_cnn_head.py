@@ -158,7 +158,7 @@ class TextCNNHead(keras.layers.Layer):
         """Return the scores, or the features where there are no labels to score."""
         mask = padding_mask(mask, inputs)
         if mask is not None:
-            mask = mask[:, :, None]
+            mask = ops.expand_dims(mask, -1)
             # Zeros instead of whatever the padding holds, as "same" padding has beyond the ends.
             inputs = ops.where(mask, inputs, 0.0)
         features = [_maximum(convolution(inputs), mask) for convolution in self.convolutions]

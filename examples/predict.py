@@ -1,0 +1,188 @@
+"""Label texts with a trained model.
+
+    python examples/sigmoid.py --save --output runs/mine
+    python examples/predict.py runs/mine/models/sigmoid-seed0 texts.txt > labels.tsv
+
+FILE, or standard input without it, has one text a line. For each a line is printed, in the same
+order: label, score, label, score, ..., separated by tabs, the highest score first. A line without
+text gives an empty line, and so does a text without any label. A fine-grained model prints the
+likeliest level of every aspect with its probability: aspect::level, probability, ...
+
+A label is given where its score is above its threshold: the one that `--tune-thresholds` chose in
+training, otherwise 0. Scores are those before an activation, in which 0 is a sigmoid's 0.5.
+"""
+
+import argparse
+import json
+import os
+import queue
+import sys
+import threading
+import time
+
+from support.table import DataError, decode, read_lines
+
+import numpy as np
+
+CHUNK = 4096  # lines that are sorted by length together
+MOMENT = 0.02  # seconds to wait for more lines before the ones at hand are labelled
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL_FOLDER", help="a folder below OUTPUT/models")
+    add("file", metavar="FILE", nargs="?", help="UTF-8, gzipped or not; standard input by default")
+    add("--threshold", type=float, help="of all labels, in place of the model's own")
+    add("--top", type=positive, metavar="N", help="the N highest labels, above a threshold or not")
+    add("--batch-size", type=positive, default=32, help="texts that are computed at once")
+    add(
+        "--bfloat16",
+        action="store_true",
+        help="less exact scores, faster where the processor multiplies bfloat16",
+    )
+    add("--json", action="store_true", help="print a JSON object {label: score} a line")
+    add("--summary", action="store_true", help="print the speed to standard error at the end")
+    return parser.parse_args()
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, received {text}")
+    return value
+
+
+def in_chunks(lines, size):
+    """Group lines into lists of `size`, or shorter ones where no more come within a moment.
+
+    A thread reads ahead, by one list at most. What `lines` raises comes after the lines before it.
+    """
+    waiting = queue.Queue(size)
+
+    def read():
+        end = StopIteration()
+        try:
+            for line in lines:
+                waiting.put(line)
+        except Exception as error:
+            end = error
+        waiting.put(end)
+
+    threading.Thread(target=read, daemon=True).start()
+    end = None
+    while end is None:
+        chunk, patience = [], None
+        while len(chunk) < size:
+            try:
+                item = waiting.get(timeout=patience)
+            except queue.Empty:
+                break
+            if isinstance(item, Exception):
+                end = item
+                break
+            chunk.append(item)
+            patience = MOMENT
+        if chunk:
+            yield chunk
+    if not isinstance(end, StopIteration):
+        raise end
+
+
+def named_labels(names, thresholds, top):
+    """A function from scores (N, C) to N lists of (label, score), the highest first."""
+    names = np.array(names, dtype=object)
+
+    def name(scores):
+        given = scores > thresholds
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        for row, places in enumerate(order):
+            places = places[given[row, places]]
+            yield list(zip(names[places], scores[row, places].tolist(), strict=True))
+
+    return name
+
+
+def named_levels(aspects):
+    """A function from probabilities (N, A, L) to N lists of (aspect::level, probability)."""
+    names = [[f"{aspect}::{level}" for level in levels] for aspect, levels in aspects.items()]
+
+    def name(probabilities):
+        best = probabilities.argmax(axis=-1).tolist()
+        values = probabilities.max(axis=-1).tolist()
+        for levels, row in zip(best, values, strict=True):
+            chosen = [each[level] for each, level in zip(names, levels, strict=True)]
+            yield list(zip(chosen, row, strict=True))
+
+    return name
+
+
+def as_tabs(found):
+    return "\t".join(f"{name}\t{score:.4f}" for name, score in found)
+
+
+def as_json(found):
+    return json.dumps({name: round(score, 4) for name, score in found}, ensure_ascii=False)
+
+
+def answers(texts, predict, name, write):
+    """A line for each text."""
+    places = [i for i, text in enumerate(texts) if text.strip()]
+    lines = [write([]) if write is as_json else ""] * len(texts)
+    if places:
+        found = name(predict([texts[i] for i in places]))
+        for place, each in zip(places, found, strict=True):
+            lines[place] = write(each)
+    return lines
+
+
+def main():
+    arguments = parse_arguments()
+    # here, so that --help and a wrong option answer without waiting for TensorFlow
+    from support.served import Predictor, read_model
+
+    sys.stdout.reconfigure(encoding="utf-8")
+    served = read_model(arguments.model)
+    labels = served.labels
+    if labels.aspects and (arguments.threshold is not None or arguments.top is not None):
+        raise DataError(
+            "--threshold and --top choose among labels. This model gives one level an aspect."
+        )
+    if labels.aspects:
+        name = named_levels(labels.aspects)
+    else:
+        thresholds = labels.thresholds
+        if arguments.threshold is not None:
+            thresholds = arguments.threshold
+        elif arguments.top:
+            thresholds = -np.inf
+        name = named_labels(labels.labels, np.asarray(thresholds, "float32"), arguments.top)
+    if arguments.file:
+        lines = read_lines(arguments.file)
+    else:  # not sys.stdin, which the interpreter closes while a thread may still read it
+        lines = decode("standard input", open(0, "rb", closefd=False))  # noqa: SIM115
+    if arguments.bfloat16:
+        served.use_bfloat16()
+    predict = Predictor(served, arguments.batch_size)
+    write = as_json if arguments.json else as_tabs
+
+    count, began = 0, time.perf_counter()
+    try:
+        for texts in in_chunks(lines, CHUNK):
+            sys.stdout.write("".join(f"{line}\n" for line in answers(texts, predict, name, write)))
+            sys.stdout.flush()
+            count += len(texts)
+    except BrokenPipeError:  # whoever read our lines has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if arguments.summary:
+        seconds = time.perf_counter() - began
+        print(f"{count:,} lines in {seconds:.1f} s: {count / seconds:,.0f}/s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DataError as error:
+        raise SystemExit(str(error)) from None

@@ -1,0 +1,195 @@
+"""`predict.py` on small saved models, as a program of its own and within this process."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from support.served import Predictor, read_model
+from support.table import DataError
+
+import numpy as np
+import pytest
+
+from predict import in_chunks, main
+from saved_models import LABELS, TEXTS, save_row
+
+THRESHOLDS = [0.0, -100.0, 100.0]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    with pytest.MonkeyPatch.context() as patch:
+        for row, thresholds in (("sigmoid", THRESHOLDS), ("fine_grained", None)):
+            save_row(row, folder / row, folder / "encoder", patch, thresholds)
+    return folder
+
+
+@pytest.fixture
+def predict(folders, monkeypatch, capsys, tmp_path):
+    """Run `main` on texts; return its lines."""
+
+    def predict(texts, *options, row="sigmoid"):
+        path = tmp_path / "texts.txt"
+        path.write_bytes(texts if isinstance(texts, bytes) else "\n".join(texts).encode())
+        monkeypatch.setattr(sys, "argv", ["x", str(folders / row), str(path), *options])
+        main()
+        return capsys.readouterr().out.split("\n")[:-1]
+
+    return predict
+
+
+@pytest.fixture(scope="module")
+def scores(folders):
+    return Predictor(read_model(folders / "sigmoid"), 4)(TEXTS)
+
+
+def pairs(line):
+    fields = line.split("\t") if line else []
+    return list(zip(fields[::2], map(float, fields[1::2]), strict=True))
+
+
+def expected(scores, thresholds, top=None):
+    """Labels above their thresholds, the highest first."""
+    given = [(n, s) for n, s, t in zip(LABELS, scores, thresholds, strict=True) if s > t]
+    return sorted(given, key=lambda pair: -pair[1])[:top]
+
+
+def same(line, pairs_expected):
+    found = pairs(line)
+    assert [name for name, _ in found] == [name for name, _ in pairs_expected]
+    np.testing.assert_allclose([s for _, s in found], [s for _, s in pairs_expected], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "thresholds", "top"),
+    [
+        ([], THRESHOLDS, None),
+        (["--threshold", "-0.1"], [-0.1] * 3, None),
+        (["--top", "2"], [-np.inf] * 3, 2),
+        (["--top", "1", "--threshold", "0.1"], [0.1] * 3, 1),
+        (["--batch-size", "1"], THRESHOLDS, None),
+    ],
+)
+def test_labels_above_their_thresholds_are_printed(predict, scores, options, thresholds, top):
+    lines = predict(TEXTS, *options)
+    assert len(lines) == len(TEXTS)
+    for line, row in zip(lines, scores, strict=True):
+        same(line, expected(row, thresholds, top))
+
+
+def test_json(predict, scores):
+    for line, row in zip(predict(["", *TEXTS], "--json"), [None, *scores], strict=True):
+        wanted = {} if row is None else dict(expected(row, THRESHOLDS))
+        assert json.loads(line) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_levels_are_printed_for_every_aspect(predict, folders):
+    lines = predict([TEXTS[0], "", TEXTS[1]], row="fine_grained")
+    outputs = Predictor(read_model(folders / "fine_grained"), 4)(TEXTS[:2])
+    assert lines[1] == ""
+    for line, (joy, anger) in zip([lines[0], lines[2]], outputs, strict=True):
+        joys, angers = ("none", "some", "much"), ("none", "some")
+        same(
+            line,
+            [
+                (f"joy::{joys[joy.argmax()]}", joy.max()),
+                (f"anger::{angers[anger[:2].argmax()]}", anger.max()),
+            ],
+        )
+
+
+def test_levels_have_no_threshold(predict):
+    for option in (["--threshold", "0"], ["--top", "1"]):
+        with pytest.raises(DataError, match="one level an aspect"):
+            predict(TEXTS, *option, row="fine_grained")
+
+
+def test_order_and_empty_lines_are_kept_across_chunks(predict, monkeypatch, scores):
+    monkeypatch.setattr("predict.CHUNK", 7)
+    texts = [TEXTS[i % 4] if i % 5 else " " * (i % 2) for i in range(100)]
+    lines = predict(texts, "--batch-size", "2", "--top", "3")
+    assert len(lines) == 100
+    for i, line in enumerate(lines):
+        same(line, expected(scores[i % 4], [-np.inf] * 3) if i % 5 else [])
+
+
+def test_files_come_with_a_mark_or_windows_line_ends_or_gzipped(predict):
+    plain = predict(TEXTS)
+    assert predict(b"\xef\xbb\xbf" + "\r\n".join(TEXTS).encode()) == plain
+    assert predict(gzip.compress("\n".join(TEXTS).encode())) == plain
+    assert predict(("\n".join(TEXTS) + "\n").encode()) == plain
+    assert predict(b"") == []
+
+
+def test_a_line_that_is_not_utf8_is_named_after_the_lines_before_it(predict, capsys):
+    with pytest.raises(DataError, match=r"line 3: not UTF-8 .byte 0xc4 at position 7"):
+        predict(b"word1\nword2\nword3 \xc4\xe3\nword4\n", "--top", "1")
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_lines_are_taken_as_they_come():
+    more = threading.Event()
+
+    def lines():
+        yield from "ab"
+        more.wait(10)
+        yield "c"
+
+    chunks = in_chunks(lines(), 100)
+    assert next(chunks) == ["a", "b"]
+    more.set()
+    assert list(chunks) == [["c"]]
+
+
+def test_reading_ahead_is_bounded():
+    taken = []
+
+    def lines():
+        for number in range(9_999):
+            taken.append(number)
+            yield "text"
+
+    chunks = in_chunks(lines(), 10)
+    assert [len(next(chunks)) for _ in range(3)] == [10, 10, 10]
+    time.sleep(0.1)
+    assert len(taken) <= 30 + 10 + 1
+    assert sum(map(len, chunks)) == 9_999 - 30
+
+
+def start(folders, pytestconfig, *options, **streams):
+    script = pytestconfig.rootpath / "examples" / "predict.py"
+    command = [sys.executable, str(script), str(folders / "sigmoid"), *options]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **streams}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, **streams)
+
+
+def test_a_pipe_is_answered_before_it_ends_and_may_break(folders, pytestconfig):
+    process = start(folders, pytestconfig, "--top", "3")
+    process.stdin.write(f"{TEXTS[0]}\n\n".encode())
+    process.stdin.flush()
+    assert {name for name, _ in pairs(process.stdout.readline().decode().rstrip("\n"))} == {*LABELS}
+    assert process.stdout.readline() == b"\n"
+    process.stdout.close()
+    process.stdin.write(b"word1\n" * 10)
+    process.stdin.flush()
+    error = process.stderr.read().decode()
+    assert process.wait() == 0
+    assert "Error" not in error and "Traceback" not in error
+    process.stdin.close()
+
+
+def test_errors_are_one_sentence(folders, pytestconfig):
+    process = start(folders / "sigmoid", pytestconfig)
+    out, error = process.communicate(b"word1\n")
+    assert (process.returncode, out) == (1, b"")
+    assert (
+        error.decode()
+        .splitlines()[-1]
+        .endswith("sigmoid: there is no such folder. Training with `--save` makes one.")
+    )
