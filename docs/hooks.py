@@ -69,8 +69,12 @@ def _expand(items):
 def _pages(folder):
     if folder == "api/":
         return [f"api/{name}.md" for name in public_symbols()]
-    paths = sorted(DOCS.glob(f"{folder}**/*.md"))
-    return [path.relative_to(DOCS).as_posix() for path in paths if path.name != "README.md"]
+    paths = {
+        path: path.relative_to(DOCS).as_posix() for path in sorted(DOCS.glob(f"{folder}**/*.md"))
+    }
+    if folder == "results/":
+        return [{path.parent.name: uri} for path, uri in paths.items() if path.name == "results.md"]
+    return list(paths.values())
 
 
 def _chinese(items, titles):
@@ -78,9 +82,9 @@ def _chinese(items, titles):
         title, value = next(iter(item.items())) if isinstance(item, dict) else (None, item)
         if isinstance(value, list):
             if pages := list(_chinese(value, titles)):
-                yield {titles[title]: pages}
+                yield {titles.get(title, title): pages}
         elif (DOCS / "zh" / value).exists():
-            yield {titles[title]: f"zh/{value}"} if title else f"zh/{value}"
+            yield {titles.get(title, title): f"zh/{value}"} if title else f"zh/{value}"
 
 
 def on_files(files, config):
@@ -146,7 +150,7 @@ def on_nav(nav, config, **_):
         chinese = nav.items.pop().children
         titles = config.extra["chinese"]
         translated = {item.title for item in chinese}
-        rest = [item for item in nav.items if titles.get(item.title) not in translated]
+        rest = [i for i in nav.items if titles.get(i.title, i.title) not in translated]
         nav.chinese = copy.copy(nav)
         nav.chinese.items = chinese + rest
         nav.chinese.homepage = first = next(p for p in nav.pages if p.file.src_uri[:3] == "zh/")

@@ -60,15 +60,15 @@ def overview(repository):
         "Each script is a row of the [results](results/README.md), or makes them. Each notebook is",
         "its script, after a cell that installs the library and fetches the data.",
         "",
-        "| script | what it shows | notebook | | |",
-        "| --- | --- | --- | --- | --- |",
+        "| script | what it shows | notebook |",
+        "| --- | --- | --- |",
     ]
     for name in SCRIPTS:
         text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
         title = ast.get_docstring(ast.parse(text)).partition("\n")[0]
         lines.append(
             f"| [{name}.py](../examples/{name}.py) | {title} | [file](notebooks/{name}.ipynb) "
-            f"| [Colab]({colab}/{name}.ipynb) | [Kaggle]({kaggle}/{name}.ipynb) |"
+            f"· [Colab]({colab}/{name}.ipynb) · [Kaggle]({kaggle}/{name}.ipynb) |"
         )
     return "\n".join(lines)
 

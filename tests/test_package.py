@@ -35,6 +35,13 @@ def test_public_names():
     assert len(keras_mlc.__all__) == 7
     for name in keras_mlc.__all__:
         assert getattr(keras_mlc, name) in SYMBOLS
+    companions = [
+        value
+        for module in (data, metrics)
+        for name, value in vars(module).items()
+        if name[0] != "_" and getattr(value, "__module__", None) == module.__name__
+    ]
+    assert companions == COMPANIONS
 
 
 def test_the_version_is_the_distributions():
