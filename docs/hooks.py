@@ -2,7 +2,8 @@
 
 - Pages without a file in docs/: one for each public symbol, the notebooks, and copies of what
   stands at the top of the repository.
-- Links that lead out of docs/, as GitHub resolves them, go to the repository.
+- Links that lead out of docs/, as GitHub resolves them, go to the repository. Addresses of other
+  sites are looked at, not visited.
 - Formulas become MathML, which browsers draw without a script and without a network.
 - The Chinese pages have a navigation of their own, and every page leads to itself in the other
   language where it exists.
@@ -11,6 +12,7 @@
 import copy
 import functools
 import html
+import logging
 import posixpath
 import re
 import textwrap
@@ -22,10 +24,13 @@ from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
+LOG = logging.getLogger("mkdocs.hooks")
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 COPIES = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|[#/])([^)#\s]+)")
+EXTERNAL = re.compile(r"\]\(([a-z]+:[^)]*)\)")
+URL = re.compile(r"https://[\w-]+(\.[\w-]+)+(:\d+)?(/[^\s\"'<>]*)?")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 PROSE = re.compile(r"^(Input shape|Output shape|Returns|Reference):\n((?:    .*\n?|\n)+)", re.M)
 SYMBOL = re.compile(r"`(keras_mlc\.(?:\w+\.)*(\w+))`")
@@ -121,6 +126,9 @@ def on_page_markdown(markdown, page, config, files):
             return match[1]  # MkDocs tells of it
         return f"{config.repo_url}/{'tree' if (ROOT / target).is_dir() else 'blob'}/main/{target}"
 
+    for url in EXTERNAL.findall(markdown):
+        if not URL.fullmatch(url):
+            LOG.warning("%s: no well-formed https address: %s", uri, url)
     if page.parent is None or page.parent.title == "zh":
         page.meta["hide"] = ["navigation"]  # of one page
     if "guides/" in uri:
