@@ -32,6 +32,7 @@ LINK = re.compile(r"(?<=\]\()(?![a-z]+:|[#/])([^)#\s]+)")
 EXTERNAL = re.compile(r"\]\(([a-z]+:[^)]*)\)")
 URL = re.compile(r"https://[\w-]+(\.[\w-]+)+(:\d+)?(/[^\s\"'<>]*)?")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+REQUESTS = re.compile(r' data-md-component="source"|<link rel="alternate" [^>]*>')
 PROSE = re.compile(r"^(Input shape|Output shape|Returns|Reference):\n((?:    .*\n?|\n)+)", re.M)
 SYMBOL = re.compile(r"`(keras_mlc\.(?:\w+\.)*(\w+))`")
 
@@ -146,7 +147,8 @@ def on_page_content(content, **_):
 
     def draw(match):
         display = "inline" if match[1] == "span" else "block"
-        return convert(html.unescape(match[2]), display=display)
+        formula = convert(html.unescape(match[2]), display=display)
+        return formula if match[1] == "span" else f'<div class="arithmatex">{formula}</div>'
 
     return FORMULA.sub(draw, content)
 
@@ -157,10 +159,12 @@ def on_nav(nav, config, **_):
     if nav.items[-1].title == "zh":
         chinese = nav.items.pop().children
         titles = config.extra["chinese"]
-        translated = {item.title for item in chinese}
-        rest = [i for i in nav.items if titles.get(i.title, i.title) not in translated]
+        names = {item.title for item in chinese}
+        for item in map(copy.copy, nav.items):
+            item.title = titles.get(item.title, item.title)
+            chinese += [] if item.title in names else [item]
         nav.chinese = copy.copy(nav)
-        nav.chinese.items = chinese + rest
+        nav.chinese.items = chinese
         nav.chinese.homepage = first = next(p for p in nav.pages if p.file.src_uri[:3] == "zh/")
         first.previous_page.next_page = first.previous_page = None
 
@@ -186,8 +190,13 @@ def on_page_context(context, page, config, nav):
 
 
 def on_post_page(output, **_):
-    """Keep the theme from asking GitHub how many stars the repository has."""
-    return output.replace(' data-md-component="source"', "")
+    """Keep the theme's script from asking GitHub for stars, and for maps that are not there."""
+    return REQUESTS.sub("", output)
+
+
+def on_post_template(output_content, **_):
+    """Do the same on the page for addresses that do not exist."""
+    return on_post_page(output_content)
 
 
 class Sections(griffe.Extension):
