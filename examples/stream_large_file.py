@@ -1,0 +1,251 @@
+"""Train on a file that is larger than memory, read as a stream.
+
+    python examples/stream_large_file.py --train rows.csv --steps 20000 --output runs/large
+
+Rows are read, split into tokens and shuffled on other threads while the model trains; only a buffer
+of them is in memory. Rows that stand together in the file stay near each other: mix the file first
+(`shuf`, below its first line). The labels are those of the first `--label-rows` rows. At the end it
+says how much memory was used at most, and for what share of the time a step waited for its batch.
+OUTPUT is a model's folder as examples/predict.py reads it.
+
+`--read-only` reads the file once, without a model, and says how fast.
+"""
+
+import argparse
+import itertools
+import resource
+import sys
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from support.albert_tiny import albert_tiny
+from support.checkpoints import open_checkpoint
+from support.data import LABEL_NAMES, TEXT_NAMES, default_files, label_splitter
+from support.download import find_checkpoint
+from support.served import Labels, write_model
+from support.settings import BUNDLED_ENCODER
+from support.table import DataError, find_column, read_table
+from support.tokenizer import load_tokenizer
+
+import keras
+import numpy as np
+
+from keras_mlc.losses import MultilabelCategoricalCrossentropy
+
+BLOCK = 1024  # rows that are split into tokens together
+THREADS = 2
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--train", metavar="FILE", help="CSV or TSV; the bundled corpus by default")
+    add("--text-column", metavar="NAME", help="column of the texts; found by its name by default")
+    add("--label-column", metavar="NAME", help="column of the labels; found by its name by default")
+    add("--separator", help="what joins labels; by default | or, where there is none, , and ，")
+    add("--label-rows", type=int, default=100_000, help="rows whose labels are learned")
+    add("--checkpoint", default=BUNDLED_ENCODER, help="encoder to start from: a folder or a name")
+    add("--steps", type=int, default=1000)
+    add("--batch-size", type=int, default=32)
+    add("--max-length", type=int, default=48, help="tokens a text")
+    add("--learning-rate", type=float, default=6e-4, help="peak of the schedule")
+    add("--buffer", type=int, default=50_000, help="rows that are shuffled among each other")
+    add("--seed", type=int, default=0)
+    add("--output", type=Path, help="folder of the trained model; not kept by default")
+    add("--read-only", action="store_true", help="read the file once, train nothing")
+    return parser.parse_args()
+
+
+class Stream:
+    """A file's rows as batches of token ids and labels.
+
+    Attributes:
+        label_names: the labels of the file's first rows, sorted.
+        unknown: number of labels of later rows that are not among them.
+    """
+
+    def __init__(self, path, tokenizer, arguments):
+        self.path, self.tokenizer, self.arguments = path, tokenizer, arguments
+        self.unknown = 0
+        tokenizer.enable_truncation(arguments.max_length)
+        tokenizer.enable_padding(length=arguments.max_length)
+        fields = [labels for _, labels in itertools.islice(self.rows(), arguments.label_rows)]
+        self.split, _ = label_splitter(fields, arguments.separator)
+        self.label_names = sorted(set().union(*map(self.split, fields)))
+        if not self.label_names:
+            raise DataError(f"{path}: none of the first {len(fields):,} rows has a label.")
+        self.column = {name: i for i, name in enumerate(self.label_names)}
+
+    def rows(self):
+        """Yield (text, label field) of every row that has a text."""
+        arguments = self.arguments
+        columns, lines = read_table(self.path)
+        text_at, label_at = (
+            find_column(self.path, columns, *column)
+            for column in (
+                (arguments.text_column, TEXT_NAMES, "--text-column"),
+                (arguments.label_column, LABEL_NAMES, "--label-column"),
+            )
+        )
+        for _, fields in lines:
+            if text := fields[text_at].strip():
+                yield text, fields[label_at]
+
+    def blocks(self, passes):
+        """Yield the texts and the label fields of some rows at once; without end by default."""
+        for _ in itertools.count() if passes is None else range(passes):
+            rows = self.rows()
+            while block := list(itertools.islice(rows, BLOCK)):
+                yield tuple(zip(*block, strict=True))
+
+    def arrays(self, texts, fields):
+        """Token ids (N, T) and labels (N, C) of a block."""
+        token_ids = np.array([e.ids for e in self.tokenizer.encode_batch(texts)], "int32")
+        labels = np.zeros((len(texts), len(self.label_names)), "uint8")
+        for row, field in enumerate(fields):
+            names = self.split(field)
+            known = [self.column[name] for name in names if name in self.column]
+            labels[row, known] = 1
+            self.unknown += len(names) - len(known)
+        return token_ids, labels
+
+    def batches(self, passes=None):
+        """Yield shuffled (inputs, labels), for a number of passes over the file."""
+        blocks = ahead(lambda block: self.arrays(*block), self.blocks(passes))
+        rng = np.random.default_rng(self.arguments.seed)
+        for token_ids, labels in shuffled(blocks, self.arguments.buffer, rng):
+            for first in range(0, len(labels), self.arguments.batch_size):
+                rows = slice(first, first + self.arguments.batch_size)
+                inputs = {
+                    "token_ids": token_ids[rows],
+                    "segment_ids": np.zeros_like(token_ids[rows]),
+                    "padding_mask": (token_ids[rows] != 0).astype("int32"),
+                }
+                yield inputs, labels[rows]
+
+
+def ahead(function, items):
+    """Yield the function's results in order; threads compute a few of them ahead."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def shuffled(blocks, buffer, rng):
+    """Yield blocks of arrays whose rows are drawn at random from a buffer.
+
+    The rows of each block that comes change places with as many in the buffer.
+    """
+    blocks, filling, held = iter(blocks), [], 0
+    for block in blocks:
+        filling.append(block)
+        held += len(block[0])
+        if held >= buffer:
+            break
+    kept = [np.concatenate(arrays) for arrays in zip(*filling, strict=True)]
+    filling.clear()
+    for block in blocks:
+        places = rng.choice(held, len(block[0]), replace=False)
+        yield [array[places] for array in kept]
+        for array, new in zip(kept, block, strict=True):
+            array[places] = new
+    order = rng.permutation(held)
+    for first in range(0, held, BLOCK):
+        yield [array[order[first : first + BLOCK]] for array in kept]
+
+
+def build(arguments, num_labels):
+    encoder = albert_tiny(arguments.checkpoint)
+    scores = keras.layers.Dense(num_labels, name="classifier")(encoder.output[:, 0])
+    model = keras.Model(encoder.input, scores)
+    warmup = max(1, arguments.steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(1, arguments.steps - warmup),
+        warmup_target=arguments.learning_rate,
+        warmup_steps=warmup,
+    )
+    model.compile(
+        keras.optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0),
+        MultilabelCategoricalCrossentropy(),
+    )
+    return model
+
+
+def train(model, batches, steps):
+    """Train, and return the share of the time that steps waited for their batch.
+
+    The first step does not count: it fills the buffer, and compiles.
+    """
+    waited = total = 0.0
+    for step in range(1, steps + 1):
+        began = time.perf_counter()
+        batch = next(batches)
+        ready = time.perf_counter()
+        loss = model.train_on_batch(*batch)
+        if step > 1:
+            waited += ready - began
+            total += time.perf_counter() - began
+        if step % 100 == 0 or step == steps:
+            print(f"step {step:,}/{steps:,}, loss {float(loss):.4f}", flush=True)
+    return waited / max(total, 1e-9)
+
+
+def read(batches):
+    """Read all batches, and print how fast."""
+    rows = tokens = 0
+    began = time.perf_counter()
+    for inputs, labels in batches:
+        rows += len(labels)
+        tokens += int(inputs["padding_mask"].sum())
+    seconds = time.perf_counter() - began
+    print(
+        f"{rows:,} rows, {tokens:,} tokens in {seconds:,.0f} s: "
+        f"{rows / seconds:,.0f} rows/s, {tokens / seconds:,.0f} tokens/s"
+    )
+
+
+def peak_memory():
+    """Largest resident memory so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+
+
+def main():
+    arguments = parse_arguments()
+    keras.utils.set_random_seed(arguments.seed)
+    arguments.checkpoint = find_checkpoint(arguments.checkpoint)
+    vocabulary = open_checkpoint(arguments.checkpoint).vocabulary
+    path = Path(arguments.train) if arguments.train else default_files(None, None)[0]
+    stream = Stream(path, load_tokenizer(vocabulary), arguments)
+    print(f"{len(stream.label_names):,} labels", flush=True)
+    if arguments.read_only:
+        read(stream.batches(passes=1))
+    else:
+        model = build(arguments, len(stream.label_names))
+        share = train(model, stream.batches(), arguments.steps)
+        print(f"Steps waited {share:.1%} of the time for their batch.")
+    if stream.unknown:
+        print(f"{stream.unknown:,} labels do not occur in the first rows; they were passed over.")
+    print(f"Peak memory {peak_memory():,.0f} MB")
+    if arguments.output and not arguments.read_only:
+        names = stream.label_names
+        labels = Labels(path.name, arguments.max_length, names, [0.0] * len(names))
+        write_model(arguments.output, model, vocabulary, labels)
+        print(f"Wrote {arguments.output}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DataError as error:
+        raise SystemExit(str(error)) from None

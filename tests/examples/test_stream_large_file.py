@@ -1,0 +1,110 @@
+import sys
+
+from support.served import Predictor, read_model
+from support.table import DataError
+
+import numpy as np
+import pytest
+
+import stream_large_file
+from albert_checkpoints import SMALL, write_folder
+from stream_large_file import ahead, main, shuffled
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run `main` on a file; return what it prints."""
+    write_folder(tmp_path / "encoder", "brightmart", **SMALL)
+    monkeypatch.setattr(stream_large_file, "BLOCK", 16)
+
+    def run(content, *options):
+        (tmp_path / "rows.csv").write_text(content)
+        fixed = ["--train", "rows.csv", "--checkpoint", "encoder", "--max-length", "8"]
+        fixed += ["--batch-size", "4", "--buffer", "40", "--label-rows", "50"]
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["x", *fixed, *options])
+        main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def rows(count):
+    return "label,text\n" + "".join(f"a|b{i % 3},word{i % 20}\n" for i in range(count))
+
+
+def blocks(count, size):
+    """Blocks of numbers and their doubles."""
+    for first in range(0, count, size):
+        numbers = np.arange(first, min(first + size, count))
+        yield numbers, 2 * numbers
+
+
+@pytest.mark.parametrize("count", [5, 64, 1000, 1003])
+def test_shuffling_keeps_every_row_once_and_whole(count):
+    parts = list(shuffled(blocks(count, 16), 100, np.random.default_rng(0)))
+    numbers, doubles = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    np.testing.assert_array_equal(np.sort(numbers), np.arange(count))
+    np.testing.assert_array_equal(doubles, 2 * numbers)
+    assert (numbers != np.arange(count)).any()
+
+
+def test_rows_mix_across_the_buffer():
+    def order(seed):
+        parts = shuffled(blocks(3000, 16), 500, np.random.default_rng(seed))
+        return np.concatenate([numbers for numbers, _ in parts])
+
+    first = order(0)
+    np.testing.assert_array_equal(first, order(0))
+    assert (first != order(1)).any()
+    assert np.abs(first - np.arange(3000)).mean() > 250
+
+
+def test_threads_work_ahead_by_a_few_blocks_only():
+    taken = []
+
+    def items():
+        for item in range(1000):
+            taken.append(item)
+            yield item
+
+    results = ahead(lambda item: 2 * item, items())
+    assert [next(results) for _ in range(3)] == [0, 2, 4]
+    assert len(taken) < 20
+    assert sum(results) == 1000 * 999 - 6
+
+
+def test_an_error_of_a_thread_comes_out():
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda item: 1 // (5 - item), range(10)))
+
+
+def test_a_file_is_read_once(run):
+    out = run(rows(203) + ",\n,word1\n", "--read-only")
+    assert "4 labels\n204 rows, 612 tokens in " in out  # [CLS], a word, [SEP]
+    assert "Peak memory" in out
+
+
+def test_labels_of_later_rows_are_passed_over_and_counted(run):
+    out = run(rows(60) + "a|new,word1\nnewer,word2\n", "--read-only")
+    assert "4 labels" in out and "2 labels do not occur in the first rows" in out
+
+
+def test_it_trains_and_writes_a_model(run, tmp_path):
+    content = "label,text\n" + "".join(
+        f"{'x' if i % 2 else 'y|z'},word{i % 2}\n" for i in range(90)
+    )
+    options = "--steps", "60", "--learning-rate", "1e-2", "--output", str(tmp_path / "model")
+    out = run(content, *options)
+    assert "step 60/60" in out and "of the time for their batch" in out
+    served = read_model(tmp_path / "model")
+    assert served.labels.labels == ["x", "y", "z"] and served.labels.max_length == 8
+    scores = Predictor(served, 2)(["word1", "word0"])
+    np.testing.assert_array_equal(scores > 0, [[True, False, False], [False, True, True]])
+
+
+def test_a_broken_row_says_where(run):
+    with pytest.raises(DataError, match="line 72: 3 fields"):
+        run(rows(70) + "a,b,c\n", "--read-only")
+    with pytest.raises(DataError, match="none of the first 2 rows has a label"):
+        run("label,text\n,one\n,two\n", "--read-only")
