@@ -210,9 +210,10 @@ def test_exported_models_give_the_same_scores(saved, tmp_path, row, form):
     try:
         model.export(path, format=form, verbose=False, input_signature=signature)
     except ValueError as error:
-        if "Unrecognized format" not in str(error):
+        reasons = "Unrecognized format", "structure of `inputs` doesn't match"
+        if not any(reason in str(error) for reason in reasons):
             raise
-        pytest.skip(f"this Keras does not export {form}")
+        pytest.skip(f"this Keras does not export {form}, or no model with named inputs")
     run = load(path)
     for part, scores in zip(parts, expected, strict=True):
         np.testing.assert_allclose(run(part), scores, rtol=0, atol=1e-5)
