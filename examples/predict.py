@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 
+from support.settings import positive
 from support.table import DataError, decode, read_lines
 
 import numpy as np
@@ -46,13 +47,6 @@ def parse_arguments():
     add("--json", action="store_true", help="print a JSON object {label: score} a line")
     add("--summary", action="store_true", help="print the speed to standard error at the end")
     return parser.parse_args()
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, received {text}")
-    return value
 
 
 def in_chunks(lines, size):

@@ -27,6 +27,7 @@ from support.download import find_checkpoint
 from support.served import Labels, write_model
 from support.settings import BUNDLED_ENCODER
 from support.table import DataError, find_column, read_table
+from support.task import optimizer
 from support.tokenizer import load_tokenizer
 
 import keras
@@ -167,16 +168,8 @@ def build(arguments, num_labels):
     encoder = albert_tiny(arguments.checkpoint)
     scores = keras.layers.Dense(num_labels, name="classifier")(encoder.output[:, 0])
     model = keras.Model(encoder.input, scores)
-    warmup = max(1, arguments.steps // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(1, arguments.steps - warmup),
-        warmup_target=arguments.learning_rate,
-        warmup_steps=warmup,
-    )
     model.compile(
-        keras.optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0),
-        MultilabelCategoricalCrossentropy(),
+        optimizer(arguments.learning_rate, arguments.steps), MultilabelCategoricalCrossentropy()
     )
     return model
 

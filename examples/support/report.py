@@ -13,6 +13,10 @@ MEASURES = {"precision": "P", "recall": "R", "f1-score": "F1"}
 AVERAGES = ("micro", "macro", "weighted", "samples")
 
 
+def show(table):
+    Console(width=max(Console().width, 110)).print(table)
+
+
 def print_summary(settings, data, rows):
     """Print one line per experiment: its loss, and the parameters of its parts."""
     table = Table("row", "loss", "encoder", "head", "total", title="Parameters")
@@ -25,7 +29,7 @@ def print_summary(settings, data, rows):
         heads = "\n".join(f"{name} {count:,}" for name, count in counts["heads"].items())
         table.add_row(row.TITLE, row.LOSS, f"{counts['encoder']:,}", heads, f"{counts['total']:,}")
         table.add_section()
-    Console(width=max(Console().width, 110)).print(table)
+    show(table)
 
 
 def summarise(runs):
@@ -71,12 +75,12 @@ def print_table(results):
     table = Table(*SHORT, title="Test scores (step time: times that of the sigmoid row)")
     for cells in rows:
         table.add_row(*(cells[name] for name in SHORT))
-    Console(width=max(Console().width, 110)).print(table)
+    show(table)
     if tuned := tuned_cells(results):
         table = Table(*TUNED, title="Test scores with tuned thresholds")
         for cells in tuned:
             table.add_row(*cells)
-        Console(width=max(Console().width, 110)).print(table)
+        show(table)
 
 
 def to_markdown(results):

@@ -98,12 +98,7 @@ class Task:
         return keras.initializers.Constant(np.log(frequency / (1 - frequency)))
 
     def optimizer(self):
-        """AdamW with 10 % warm-up to the learning rate, then a cosine decay to 0."""
-        warmup = max(1, int(WARMUP_SHARE * self.steps))
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, self.steps - warmup, warmup_target=self.settings.learning_rate, warmup_steps=warmup
-        )
-        return keras.optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
+        return optimizer(self.settings.learning_rate, self.steps)
 
     def batches(self, batch_size=None):
         """Shuffled training batches of (inputs, targets)."""
@@ -146,6 +141,15 @@ class Task:
     @property
     def fine_grained(self):
         return hasattr(self.corpus, "levels")
+
+
+def optimizer(learning_rate, steps):
+    """AdamW with 10 % warm-up to the learning rate, then a cosine decay to 0."""
+    warmup = max(1, int(WARMUP_SHARE * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warmup), warmup_target=learning_rate, warmup_steps=warmup
+    )
+    return keras.optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
 
 
 def checkpoint_of(settings):
