@@ -1,5 +1,6 @@
 """The table in words: parameter counts, terminal table, Markdown."""
 
+import shlex
 import statistics
 from itertools import product
 
@@ -8,6 +9,8 @@ from support.training import parameters
 
 from rich.console import Console
 from rich.table import Table
+
+from full_table import ROWS
 
 MEASURES = {"precision": "P", "recall": "R", "f1-score": "F1"}
 AVERAGES = ("micro", "macro", "weighted", "samples")
@@ -83,8 +86,21 @@ def print_table(results):
         show(table)
 
 
+def command(results):
+    """The command that makes these results."""
+    rows, seeds = results.by_row(), sorted({run["seed"] for run in results.runs})
+    words = ["python", "examples/full_table.py", *results.settings.options()]
+    if set(ROWS) - set(rows) - {"fine_grained"}:
+        words += ["--rows", *(row for row in ROWS if row in rows)]
+    if seeds != [0]:
+        words += ["--seeds", *map(str, seeds)]
+    if tuned_cells(results):
+        words.append("--tune-thresholds")
+    return shlex.join(words)
+
+
 def to_markdown(results):
-    """results.md: every average, the labels of each row, and the settings."""
+    """results.md: every average, the labels of each row, the settings and the command."""
     rows = [summarise(runs) for runs in results.by_row().values()]
     lines = ["# Results", "", *markdown_table(list(rows[0]), [list(r.values()) for r in rows]), ""]
     lines += [
@@ -107,8 +123,11 @@ def to_markdown(results):
     lines += [
         "## Settings",
         "",
+        "```shell",
+        command(results),
+        "```",
+        "",
         *(f"- {name}: {value}" for name, value in vars(results.settings).items()),
-        f"- seeds: {', '.join(map(str, sorted({run['seed'] for run in results.runs})))}",
     ]
     for runs in results.by_row().values():
         labels = [

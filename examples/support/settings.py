@@ -73,6 +73,20 @@ class Settings:
             name: (theirs.get(name), mine[name]) for name in mine if theirs.get(name) != mine[name]
         }
 
+    def options(self):
+        """The options of the command line that lead to these settings."""
+        usual = vars(Settings()) | vars(self.fine_tuning)
+        usual["samples"] = None if self.train else BUNDLED_SAMPLES
+        if self.init == "pretrained":
+            usual["variant"] = self.variant  # the checkpoint's own
+        for name, value in vars(self).items():
+            if name != "files" and value != usual[name]:
+                yield f"--{name.replace('_', '-')}"
+                if isinstance(value, dict):
+                    yield from (f"{row}={factor}" for row, factor in value.items())
+                else:
+                    yield from map(str, value if isinstance(value, list) else [value])
+
     def folder(self):
         """A folder name of its own for these settings."""
         text = json.dumps(asdict(self), sort_keys=True)

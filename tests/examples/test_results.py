@@ -2,7 +2,7 @@ import json
 
 from support.report import to_markdown
 from support.results import Results
-from support.settings import Settings
+from support.settings import BUNDLED_SAMPLES, Settings
 
 import pytest
 
@@ -87,3 +87,12 @@ def test_what_thresholds_change_is_told_where_they_are_tuned(tmp_path):
     tuned = scored(0.75, thresholds={"a": -1.0})
     results.keep("new", 0, lambda: scored(0.5, tuned=tuned))
     assert "| a row | 0.500 | 0.750 | 0.500 | 0.750 |" in to_markdown(results)
+
+
+def test_the_command_of_the_results_is_told(tmp_path):
+    results = Results(tmp_path, Settings(samples=BUNDLED_SAMPLES, epochs=3))
+    for seed in (0, 1):
+        results.keep("r_drop", seed, lambda: scored(0.5))
+        results.keep("sigmoid", seed, lambda: scored(0.5))
+    told = "python examples/full_table.py --epochs 3 --rows sigmoid r_drop --seeds 0 1\n"
+    assert told in to_markdown(results)

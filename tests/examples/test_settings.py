@@ -75,6 +75,26 @@ def test_results_of_another_encoder_or_rate_have_a_folder_of_their_own(parse, fo
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "--learning-rate 0.001 --samples 100 --strength fgm=0.5 r_drop=2.0",
+        "--init random --variant brightmart --vocabulary-size 90 --epochs 3",
+        "--train a.csv --test b.csv --view cls --separator ; --aspects food price",
+    ],
+)
+def test_options_lead_to_the_same_settings(parse, options):
+    settings = parse(*options.split())
+    assert sorted(settings.options()) == sorted(options.split())
+    assert parse(*settings.options()) == settings
+
+
+def test_options_name_the_checkpoint_and_not_its_variant(parse, folder):
+    settings = parse("--checkpoint", folder)
+    assert list(settings.options()) == ["--checkpoint", str(folder)]
+
+
 def test_strength_multiplies_epsilon_and_alpha(parse, capsys):
     strong = task(parse("--strength", "fgm=0.5", "r_drop=2"))
     assert fgm.build(strong).epsilon == 0.25
