@@ -110,7 +110,9 @@ def main():
                         "ratio": spread(ratios(seconds["ours"], seconds["stock"])),
                     }
                 )
-    print_table(rows, f"{options.repeats} turns, {options.batch_size} × {LENGTH} × {FEATURES}.")
+    print_table(
+        rows, f"{options.repeats} turns, {options.batch_size} × {LENGTH} × {FEATURES}.", options
+    )
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def main():
                         "bytes of labels a row": f"{targets:,}",
                     }
                 )
-    print_table(rows, f"{options.repeats} turns.")
+    print_table(rows, f"{options.repeats} turns.", options)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ import importlib.metadata
 import multiprocessing
 import os
 import platform
+import shlex
 import statistics
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import keras
+from results import as_markdown, write_result
 
 BACKEND = keras.backend.backend()
 MODES = {
@@ -23,9 +26,16 @@ MODES = {
 
 
 def arguments(docstring, **defaults):
-    """Parse a script's command line: `--repeats`, and an option for each default."""
+    """Parse a script's command line: `--output`, `--repeats`, and an option for each default.
+
+    The result also has the command as one types it, without where its output goes.
+    """
+    output = argparse.ArgumentParser(add_help=False)
+    output.add_argument("--output", type=Path, help="a JSON file that keeps what is printed")
     parser = argparse.ArgumentParser(
-        description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=docstring,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[output],
     )
     for name, default in {"repeats": 20, **defaults}.items():
         several = isinstance(default, (list, tuple))
@@ -36,7 +46,11 @@ def arguments(docstring, **defaults):
             default=default,
             help=f"default: {' '.join(map(str, default)) if several else default}",
         )
-    return parser.parse_args()
+    options = parser.parse_args()
+    backend = [] if BACKEND == "tensorflow" else [f"KERAS_BACKEND={BACKEND}"]
+    script = f"benchmarks/{Path(sys.argv[0]).name}"
+    options.command = shlex.join([*backend, "python", script, *output.parse_known_args()[1]])
+    return options
 
 
 def in_turn(calls, repeats):
@@ -147,11 +161,19 @@ def _status(field):
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
 
-def print_table(rows, note):
-    """Print dictionaries with the same keys as a Markdown table, and what it was measured on."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    print("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
+def print_table(rows, note, options):
+    """Print dictionaries with the same keys as a Markdown table, and what it was measured on.
+
+    The same goes to the file `options.output`, if there is one, with the command.
+    """
     packages = sorted({"keras", BACKEND})
     versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()})"
-    print(f"\nMedians (lower–upper quartile). {note} {', '.join(versions)}, {machine}.", flush=True)
+    result = {
+        "command": options.command,
+        "table": [list(rows[0]), *(list(map(str, row.values())) for row in rows)],
+        "note": f"Medians (lower–upper quartile). {note} {', '.join(versions)}, {machine}.",
+    }
+    print(as_markdown(result), flush=True)
+    if options.output:
+        write_result(result, options.output)

@@ -115,7 +115,7 @@ def main():
                     "embedding unchanged": "yes" if is_unchanged(*still[name]) else "no",
                 }
             )
-    print_table(rows, f"{options.repeats} turns, {options.batch_size} × 64.")
+    print_table(rows, f"{options.repeats} turns, {options.batch_size} × 64.", options)
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def main():
                 if name in seconds and other in seconds
             ]
             keras.utils.clear_session()
-    print_table(rows, f"{options.repeats} turns.")
+    print_table(rows, f"{options.repeats} turns.", options)
 
 
 if __name__ == "__main__":

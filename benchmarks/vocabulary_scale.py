@@ -89,7 +89,9 @@ def main():
             )
             del calls
             keras.utils.clear_session()
-    print_table(rows, f"{options.repeats} turns, {options.mode}, {BATCH_SIZE} × {LENGTH} tokens.")
+    print_table(
+        rows, f"{options.repeats} turns, {options.mode}, {BATCH_SIZE} × {LENGTH} tokens.", options
+    )
 
 
 if __name__ == "__main__":
