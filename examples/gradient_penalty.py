@@ -26,7 +26,7 @@ def build(task):
         loss=GradientPenaltyLoss(
             MultilabelCategoricalCrossentropy(),
             embedding=encoder.get_layer("token_embedding"),
-            epsilon=1.0 * task.strength("gradient_penalty"),
+            epsilon=1.0 * task.settings.strength,
         ),
     )
     return model

@@ -32,7 +32,7 @@ def build(task):
         optimizer=task.optimizer(),
         loss=RDropLoss(
             "binary_crossentropy",
-            alpha=4.0 / task.num_labels * task.strength("r_drop"),
+            alpha=4.0 / task.num_labels * task.settings.strength,
             from_logits=True,
         ),
     )

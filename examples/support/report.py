@@ -23,11 +23,11 @@ def show(table):
 def print_summary(settings, data, rows):
     """Print one line per experiment: its loss, and the parameters of its parts."""
     table = Table("row", "loss", "encoder", "head", "total", title="Parameters")
-    for row in rows.values():
+    for name, row in rows.items():
         if reason := data.cannot(row):
             table.add_row(row.TITLE, f"skipped: {reason}")
             continue
-        task = Task(settings, *data.of(row))
+        task = Task(settings.of(name), *data.of(row))
         counts = parameters(row.build(task), task)
         heads = "\n".join(f"{name} {count:,}" for name, count in counts["heads"].items())
         table.add_row(row.TITLE, row.LOSS, f"{counts['encoder']:,}", heads, f"{counts['total']:,}")

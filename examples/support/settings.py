@@ -4,7 +4,8 @@ import argparse
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 from support.download import PUBLIC, find_checkpoint
@@ -46,7 +47,8 @@ class Settings:
     max_length: int = FINE_TUNING["bundled"].max_length
     batch_size: int = 32
     dropout: float | None = None
-    strength: dict = field(default_factory=dict)
+    strength: float = 1.0
+    per_row: dict = field(default_factory=dict)
     dtype_policy: str = "float32"
     view: str = "sequence"
     init: str = "pretrained"
@@ -66,6 +68,10 @@ class Settings:
             return FINE_TUNING["random"]
         return FINE_TUNING["checkpoint" if self.checkpoint else "bundled"]
 
+    def of(self, row):
+        """The settings of one row."""
+        return replace(self, **self.per_row.get(row, {}))
+
     def differences(self, other):
         """The names of the settings in which two runs differ, with both values."""
         mine, theirs = asdict(self), other
@@ -82,8 +88,8 @@ class Settings:
         for name, value in vars(self).items():
             if name != "files" and value != usual[name]:
                 yield f"--{name.replace('_', '-')}"
-                if isinstance(value, dict):
-                    yield from (f"{row}={factor}" for row, factor in value.items())
+                if name == "per_row":
+                    yield from (f"{r}.{n}={v}" for r, own in value.items() for n, v in own.items())
                 else:
                     yield from map(str, value if isinstance(value, list) else [value])
 
@@ -116,11 +122,17 @@ def parse_arguments(description, row_names):
     add("--dropout", type=share, help="rate in every row's encoder; by default in R-Drop's alone")
     add(
         "--strength",
-        nargs="+",
         type=strength,
-        default={},
-        metavar="ROW=FACTOR",
-        help=f"times the epsilon or the alpha of a row ({', '.join(REGULARISED)}); 1 by default",
+        default=Settings.strength,
+        help=f"times the epsilon or the alpha of {', '.join(REGULARISED)}; 1 by default",
+    )
+    add(
+        "--per-row",
+        nargs="+",
+        type=partial(setting_of_a_row, row_names),
+        default=[],
+        metavar="ROW.SETTING=VALUE",
+        help=f"what one row has of its own, of {', '.join(PER_ROW)}: fgm.strength=0.5",
     )
     add(
         "--dtype-policy",
@@ -191,7 +203,10 @@ def parse_arguments(description, row_names):
         parser.error("give both --train and --test, or neither for the bundled corpus")
     if arguments.samples is None and arguments.train is None:
         arguments.samples = BUNDLED_SAMPLES
-    arguments.strength = dict(arguments.strength)
+    arguments.per_row = {
+        row: {name: value for r, name, value in arguments.per_row if r == row}
+        for row, *_ in arguments.per_row
+    }
     arguments.rows = getattr(arguments, "rows", row_names)
     arguments.summary = getattr(arguments, "summary", False)
     if arguments.summary and not arguments.checkpoint:
@@ -255,14 +270,10 @@ def rate(text):
 
 
 def strength(text):
-    row, _, factor = text.partition("=")
-    if row not in REGULARISED:
-        raise argparse.ArgumentTypeError(
-            f"must name one of {', '.join(REGULARISED)}, as in fgm=0.5, received {text}"
-        )
-    if not 0 <= float(factor) < math.inf:
+    value = float(text)
+    if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"must be 0 or more, received {text}")
-    return row, float(factor)
+    return value
 
 
 def share(text):
@@ -270,3 +281,18 @@ def share(text):
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"must be 0 or more and below 1, received {text}")
     return value
+
+
+PER_ROW = {"learning_rate": rate, "dropout": share, "strength": strength}
+
+
+def setting_of_a_row(row_names, text):
+    """Read ROW.SETTING=VALUE."""
+    key, _, value = text.partition("=")
+    row, _, name = key.partition(".")
+    if row not in row_names or name not in PER_ROW:
+        raise argparse.ArgumentTypeError(
+            f"must be ROW.SETTING=VALUE with a row of {', '.join(row_names)} and a setting of "
+            f"{', '.join(PER_ROW)}, received {text}"
+        )
+    return row, name, PER_ROW[name](value)

@@ -18,7 +18,7 @@ class Task:
     """Data, encoder and optimizer for one run of one row.
 
     Args:
-        settings: the `Settings`.
+        settings: the `Settings` of the row.
         train, validation, test: each a `Corpus` or a `FineGrained`.
         seed: seed of the order of the rows.
     """
@@ -70,10 +70,6 @@ class Task:
                 f"{settings.max_length}. Lower it, or choose another --checkpoint."
             )
         return encoder
-
-    def strength(self, row):
-        """What `--strength` multiplies the row's epsilon or alpha by."""
-        return self.settings.strength.get(row, 1.0)
 
     @property
     def r_drop_dropout(self):

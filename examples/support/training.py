@@ -59,7 +59,7 @@ class Data:
     @cached_property
     def plain(self):
         """The plain sigmoid model and a batch, beside which the steps of all others are timed."""
-        task = Task(self.settings, *self.of(sigmoid))
+        task = Task(self.settings.of("sigmoid"), *self.of(sigmoid))
         return sigmoid.build(task), next(iter(task.batches()))
 
 
@@ -131,7 +131,7 @@ def run_row(row, settings, data, seed, live, tune=False, folder=None):
     """
     live.start(row.TITLE, seed)
     keras.utils.set_random_seed(seed)
-    task = Task(settings, *data.of(row), seed=seed)
+    task = Task(settings.of(row.__name__), *data.of(row), seed=seed)
     model = row.build(task)
     watch = Watch(task, live)
     model.fit(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fgm
+import gradient_penalty
 import r_drop
 import sigmoid
 from albert_checkpoints import SMALL, write_folder, write_vocabulary
@@ -21,7 +22,7 @@ TEXTS = ["word1 unheard", "word3", "word4 unheard", "word5"]
 def parse(monkeypatch):
     def parse(*options):
         monkeypatch.setattr(sys, "argv", ["x", *map(str, options)])
-        return parse_arguments("", ["sigmoid"])[0]
+        return parse_arguments("", ["sigmoid", "fgm", "r_drop"])[0]
 
     return parse
 
@@ -79,7 +80,8 @@ def test_results_of_another_encoder_or_rate_have_a_folder_of_their_own(parse, fo
     "options",
     [
         "",
-        "--learning-rate 0.001 --samples 100 --strength fgm=0.5 r_drop=2.0",
+        "--learning-rate 0.001 --samples 100 --strength 0.5",
+        "--per-row fgm.strength=0.5 r_drop.dropout=0.2 fgm.learning_rate=0.01",
         "--init random --variant brightmart --vocabulary-size 90 --epochs 3",
         "--train a.csv --test b.csv --view cls --separator ; --aspects food price",
     ],
@@ -95,15 +97,25 @@ def test_options_name_the_checkpoint_and_not_its_variant(parse, folder):
     assert list(settings.options()) == ["--checkpoint", str(folder)]
 
 
-def test_strength_multiplies_epsilon_and_alpha(parse, capsys):
-    strong = task(parse("--strength", "fgm=0.5", "r_drop=2"))
-    assert fgm.build(strong).epsilon == 0.25
-    assert r_drop.build(strong).loss.alpha == 2 * r_drop.build(task(parse())).loss.alpha
-    assert strong.strength("gradient_penalty") == 1
-    for wrong in ("sigmoid=2", "fgm", "fgm=-1", "fgm=nan"):
+def test_strength_multiplies_epsilon_and_alpha(parse):
+    weak, usual = task(parse("--strength", "0.5")), task(parse())
+    assert fgm.build(weak).epsilon == 0.25
+    for row in (gradient_penalty, r_drop):
+        weaker, loss = (row.build(each).get_compile_config()["loss"] for each in (weak, usual))
+        name = "alpha" if row is r_drop else "epsilon"
+        assert weaker["config"][name] == 0.5 * loss["config"][name]
+
+
+def test_a_row_may_have_settings_of_its_own(parse, capsys):
+    settings = parse("--per-row", "fgm.strength=2", "r_drop.dropout=0.25", "fgm.learning_rate=1e-2")
+    own = settings.of("fgm")
+    assert (own.strength, own.learning_rate, own.dropout) == (2, 0.01, None)
+    assert (settings.of("r_drop").strength, settings.of("r_drop").dropout) == (1, 0.25)
+    assert settings.of("sigmoid") == settings
+    for wrong in ("fgm", "fgm.epochs=2", "other.strength=1", "fgm.strength=-1", "fgm.dropout=x"):
         with pytest.raises(SystemExit):
-            parse("--strength", wrong)
-        assert "--strength" in capsys.readouterr().err
+            parse("--per-row", wrong)
+        assert "--per-row" in capsys.readouterr().err
 
 
 def test_a_task_reads_with_the_checkpoints_vocabulary(parse, folder):
