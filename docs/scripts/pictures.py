@@ -77,8 +77,8 @@ def subplots(columns, width=8, height=3.4, **kwargs):
     return plt.subplots(1, columns, figsize=(width, height), layout="constrained", **kwargs)
 
 
-def save(figure, name):
+def save(figure, name, **metadata):
     """Write docs/images/<name>.png, without the date and the versions that would change it."""
     IMAGES.mkdir(exist_ok=True)
-    figure.savefig(IMAGES / f"{name}.png", dpi=130, metadata={"Software": None})
+    figure.savefig(IMAGES / f"{name}.png", dpi=130, metadata={"Software": None, **metadata})
     print(IMAGES / f"{name}.png")

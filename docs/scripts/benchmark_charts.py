@@ -1,0 +1,197 @@
+"""Draw the committed results of the benchmarks: medians, with a bar from quartile to quartile.
+
+A picture carries the digest of its results, by which a test knows that it is out of date.
+"""
+
+import re
+
+from benchmark_tables import digest_of, files_of, read_result
+from pictures import BLUE, GREEN, GREY, ORANGE, save, subplots
+
+LIGHT_BLUE = "#63b3ed"
+WIDTH = 5.0  # inches: the letters stay legible on a phone
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "torch"}
+
+
+def rows_of(script):
+    """Yield the rows of a script's results as dictionaries, with the name of their file."""
+    for file in files_of(script):
+        headings, *rows = read_result(file)["table"]
+        for row in rows:
+            yield {"file": file.stem, **dict(zip(headings, row, strict=True))}
+
+
+def numbers(cell):
+    """Return the median and the quartiles of a cell."""
+    return [float(number) for number in re.findall(r"-?[\d.]+", cell)]
+
+
+def medians_and_bars(cells):
+    """Return the medians of cells, and how far the quartiles are below and above."""
+    medians, lows, highs = zip(*map(numbers, cells), strict=True)
+    below = [median - low for median, low in zip(medians, lows, strict=True)]
+    above = [high - median for median, high in zip(medians, highs, strict=True)]
+    return medians, [below, above]
+
+
+def dots(axis, cells, groups, styles):
+    """Draw a row for each group, and in it a dot for each series: `cells[group, series]`."""
+    if unknown := {series for _, series in cells} - set(styles):
+        raise ValueError(f"no style for {unknown}")
+    for place, (series, style) in enumerate(styles.items()):
+        shift = 0.75 * ((place + 0.5) / len(styles) - 0.5)
+        known = {row: cells.get((group, series)) for row, group in enumerate(groups)}
+        known = {row + shift: cell for row, cell in known.items() if cell}
+        if known:
+            medians, bars = medians_and_bars(known.values())
+            axis.errorbar(medians, list(known), xerr=bars, fmt="o", label=series, **style)
+    axis.axvline(1, color=GREY, linewidth=1, linestyle="--", zorder=0)
+    axis.set_yticks(range(len(groups)), [group.replace(", ", ",\n") for group in groups])
+    axis.tick_params(axis="y", length=0)
+    for edge in range(1, len(groups)):
+        axis.axhline(edge - 0.5, color=GREY, linewidth=0.5, alpha=0.4)
+    axis.set_ylim(len(groups) - 0.5, -0.5)
+
+
+def curve(axis, rows, x, y, shift=0.0, **style):
+    """Draw a column of a table by the size in another, shifted so that bars stand side by side."""
+    sizes = [int(re.sub(r".*× |,", "", row[x])) for row in rows]
+    medians, bars = medians_and_bars(row[y] for row in rows)
+    axis.errorbar([10**shift * size for size in sizes], medians, yerr=bars, marker="o", **style)
+    axis.set_xscale("log")
+    axis.set_xticks(sizes, map(short, sizes))
+    axis.minorticks_off()
+
+
+def short(size):
+    """Return 21k for 21128, and 2M for two million."""
+    return f"{size / 1e6:g}M" if size >= 1e6 else f"{size // 1000}k" if size >= 1000 else size
+
+
+def style(colour, **others):
+    """Return how to draw dots and bars."""
+    return {"color": colour, "markersize": 4, "elinewidth": 1.2, **others}
+
+
+def legend(figure, axis, columns):
+    """Put what the colours mean below the figure."""
+    handles, labels = axis.get_legend_handles_labels()
+    title = "dot: median, bar: from quartile to quartile"
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title)
+
+
+def step_cost():
+    """Draw the cost of a step beside a plain one and beside the same passes by hand."""
+    cells = {"plain": {}, "same passes": {}}
+    for row in rows_of("step_cost"):
+        backend = BACKENDS[row["file"].split("_")[2]]
+        series = f"{backend} {row['mode']}, {row['batch'].split()[0]} texts"
+        plain = row["beside"] in ("plain", "plain, dropout")
+        cells["plain" if plain else "same passes"][row["step"], series] = row["ratio"]
+    styles = {
+        "TensorFlow graph, 32 texts": style(BLUE),
+        "TensorFlow graph, 128 texts": style(BLUE, markerfacecolor="white"),
+        "TensorFlow XLA, 32 texts": style(LIGHT_BLUE),
+        "TensorFlow XLA, 128 texts": style(LIGHT_BLUE, markerfacecolor="white"),
+        "JAX XLA, 32 texts": style(ORANGE),
+        "torch eager, 32 texts": style(GREEN),
+    }
+    figure, (left, right) = subplots(2, WIDTH, 5.4, sharey=True)
+    groups = ["FGM", "penalty, loss", "penalty, trainer", "R-Drop"]
+    dots(left, cells["plain"], groups, styles)
+    dots(right, cells["same passes"], groups, styles)
+    left.set_title("Beside a plain step")
+    left.set_xlabel("times a plain step")
+    right.set_title("Beside the same passes")
+    right.set_xlabel("times the passes by hand\n(R-Drop: a plain step, batch twice)")
+    legend(figure, left, 2)
+    return figure
+
+
+def vocabulary_scale():
+    """Draw the steps' times by the size of the vocabulary, and what FGM adds."""
+    figure, (left, right) = subplots(2, WIDTH, 3.8)
+    rows = list(rows_of("vocabulary_scale"))
+    for name, colour, shift in (("SGD", BLUE, -0.03), ("Adam", ORANGE, 0.03)):
+        of_it = [row for row in rows if row["optimizer"] == name.lower()]
+        fgm = style(colour, label=f"{name}, FGM")
+        plain = style(colour, label=f"{name}, plain", linestyle="--", markerfacecolor="white")
+        curve(left, of_it, "rows", "FGM, ms", **fgm)
+        curve(left, of_it, "rows", "plain, ms", **plain)
+        curve(right, of_it, "rows", "difference, ms", shift, **fgm)
+    left.set_yscale("log")
+    left.set_yticks([3, 10, 30, 100, 300, 1000], [3, 10, 30, 100, 300, 1000])
+    left.set_title("Time of a step")
+    left.set_ylabel("milliseconds")
+    right.set_title("What FGM adds")
+    right.set_ylabel("milliseconds")
+    right.axhline(0, color=GREY, linewidth=1, linestyle="--", zorder=0)
+    right.set_ylim(-4, 10)
+    _, low, high = numbers(rows[-1]["difference, ms"])  # the bar that may leave the picture
+    if high > 10:
+        right.text(0.93, 0.99, f"to {high:.0f}", ha="right", va="top", transform=right.transAxes)
+    if low < -4:
+        text = f"from −{-low:.0f}"
+        right.text(0.93, 0.01, text, ha="right", va="bottom", transform=right.transAxes)
+    for axis in (left, right):
+        axis.set_xlabel("rows of the embedding")
+    legend(figure, left, 2)
+    return figure
+
+
+def label_scale():
+    """Draw the losses' times, beside that of BCE, by the number of labels."""
+    figure, axes = subplots(2, WIDTH, 3.8, sharey=True)
+    colours = {"seed": GREY, "dense": BLUE, "dense, bool": LIGHT_BLUE, "sparse": ORANGE}
+    labels = {"seed": "the formula it replaces", "dense, bool": "dense, labels in bool"}
+    rows = list(rows_of("label_scale"))
+    for axis, mode in zip(axes, ("graph", "XLA"), strict=True):
+        for place, (loss, colour) in enumerate(colours.items()):
+            of_it = [row for row in rows if row["mode"] == mode and row["loss"] == loss]
+            how = style(colour, label=labels.get(loss, loss))
+            curve(axis, of_it, "batch × labels", "÷ BCE", 0.06 * (place - 1.5), **how)
+        axis.axhline(1, color=GREY, linewidth=1, linestyle="--", zorder=0)
+        axis.set_title("Without XLA" if mode == "graph" else "With XLA")
+        axis.set_xlabel("labels")
+        axis.set_ylim(0, 1.6)
+    axes[0].set_ylabel("times binary cross-entropy")
+    legend(figure, axes[0], 2)
+    return figure
+
+
+def heads():
+    """Draw the heads' times beside those of the same from stock layers."""
+    cells = {
+        (f"{row['head']}, {'' if row['mask'] == 'yes' else 'no '}mask", row["mode"]): row["ratio"]
+        for row in rows_of("heads")
+    }
+    figure, axis = subplots(1, WIDTH, 2.8)
+    groups = list(dict.fromkeys(group for group, _ in cells))
+    dots(axis, cells, groups, {"graph": style(BLUE), "XLA": style(LIGHT_BLUE)})
+    axis.set_title("Beside the same from stock Keras layers")
+    axis.set_xlabel("times the stock layers' time, forward and backward")
+    legend(figure, axis, 2)
+    return figure
+
+
+def peers():
+    """Draw the steps' times in two libraries, beside each one's own plain step."""
+    cells = {(row["step"], row["library"]): row["ratio"] for row in rows_of("peers")}
+    figure, axis = subplots(1, WIDTH, 3.2)
+    groups = list(dict.fromkeys(group for group, _ in cells))
+    dots(axis, cells, groups, {"keras-mlc": style(BLUE), "bert4torch": style(ORANGE)})
+    axis.set_title("Beside each library's own plain step")
+    axis.set_xlabel("times the plain step, on torch")
+    legend(figure, axis, 2)
+    return figure
+
+
+def main():
+    """Draw a picture for each script."""
+    for draw in (step_cost, vocabulary_scale, label_scale, heads, peers):
+        name = draw.__name__
+        save(draw(), f"benchmark_{name}", Description=digest_of(name))
+
+
+if __name__ == "__main__":
+    main()

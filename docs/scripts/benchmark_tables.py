@@ -1,0 +1,57 @@
+"""Put the committed results of the benchmarks into docs/benchmarks.md, each with its command.
+
+The page has a mark for each file in docs/benchmarks; what stands below it is written here:
+
+    python docs/scripts/benchmark_tables.py
+"""
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from results import as_markdown, read_result
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/benchmarks.md"
+RESULTS = ROOT / "docs/benchmarks"
+MARKED = re.compile(r"(<!-- (\w+)\.json -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def files_of(script):
+    """Return the result files of one of the scripts in benchmarks/."""
+    return sorted(RESULTS.glob(f"{script}*.json"))
+
+
+def digest_of(script):
+    """Return what a picture of these results carries, to tell when it is out of date."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files_of(script))).hexdigest()
+
+
+def folded(result):
+    """Return a table that opens by a click on its command."""
+    remark = f", {result['remark']}" if "remark" in result else ""
+    summary = f"<summary><code>{result['command']}</code>{remark}</summary>"
+    return f"\n<details>{summary}\n\n{as_markdown(result)}\n\n</details>\n\n"
+
+
+def filled(page):
+    """Return the page with the results as the files have them."""
+
+    def fill(match):
+        begin, name, end = match.groups()
+        return begin + folded(read_result(RESULTS / f"{name}.json")) + end
+
+    return MARKED.sub(fill, page)
+
+
+def main():
+    """Write the page."""
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+sys.path.append(str(Path(__file__).parents[2] / "docs/scripts"))
+
+from benchmark_tables import MARKED, PAGE, RESULTS, ROOT, digest_of, filled
+
+SCRIPTS = "step_cost", "vocabulary_scale", "label_scale", "heads", "peers"
+
+
+def test_the_page_shows_every_result_as_its_file_has_it():
+    page = PAGE.read_text(encoding="utf-8")
+    assert filled(page) == page
+    shown = [name for _, name, _ in MARKED.findall(page)]
+    assert sorted(shown) == sorted(file.stem for file in RESULTS.glob("*"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_charts_were_drawn_from_these_results(script):
+    with Image.open(ROOT / f"docs/images/benchmark_{script}.png") as picture:
+        assert picture.text["Description"] == digest_of(script)
+
+
+def test_a_benchmark_writes_what_it_prints(tmp_path, capsys, monkeypatch):
+    from measure import arguments, print_table
+    from results import as_markdown, read_result
+
+    file = tmp_path / "heads.json"
+    monkeypatch.setattr(
+        sys, "argv", ["benchmarks/heads.py", "--output", str(file), "--repeats", "3"]
+    )
+    options = arguments("", batch_size=32)
+    print_table([{"head": "é", "ms": 1}, {"head": "b", "ms": 2.5}], "3 turns.", options)
+    result = read_result(file)
+    assert result["command"].endswith("python benchmarks/heads.py --repeats 3")
+    assert capsys.readouterr().out == as_markdown(result) + "\n"
+    assert result["table"] == [["head", "ms"], ["é", "1"], ["b", "2.5"]]
