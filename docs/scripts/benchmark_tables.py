@@ -6,18 +6,17 @@ The page has a mark for each file in docs/benchmarks; what stands below it is wr
 """
 
 import hashlib
-import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+from marks import fill
 from results import as_markdown, read_result
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/benchmarks.md"
 RESULTS = ROOT / "docs/benchmarks"
-MARKED = re.compile(r"(<!-- (\w+)\.json -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def files_of(script):
@@ -34,17 +33,12 @@ def folded(result):
     """Return a table that opens by a click on its command."""
     remark = f", {result['remark']}" if "remark" in result else ""
     summary = f"<summary><code>{result['command']}</code>{remark}</summary>"
-    return f"\n<details>{summary}\n\n{as_markdown(result)}\n\n</details>\n\n"
+    return f"<details>{summary}\n\n{as_markdown(result)}\n\n</details>"
 
 
 def filled(page):
     """Return the page with the results as the files have them."""
-
-    def fill(match):
-        begin, name, end = match.groups()
-        return begin + folded(read_result(RESULTS / f"{name}.json")) + end
-
-    return MARKED.sub(fill, page)
+    return fill(page, lambda name: folded(read_result(RESULTS / name)))
 
 
 def main():

@@ -147,6 +147,6 @@ def to_markdown(results):
 def markdown_table(header, rows):
     return [
         f"| {' | '.join(header)} |",
-        f"| {' | '.join('---' for _ in header)} |",
+        f"| --- | {' | '.join('---:' for _ in header[1:])} |",
         *(f"| {' | '.join(row)} |" for row in rows),
     ]

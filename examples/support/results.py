@@ -4,8 +4,37 @@ import json
 import os
 from dataclasses import asdict
 
+from support.settings import Settings
 
-class Results:
+
+class Runs:
+    """The runs of a table: what its report and its charts show."""
+
+    def __init__(self, folder, settings, runs=()):
+        self.folder, self.settings, self.runs = folder, settings, list(runs)
+
+    @classmethod
+    def read(cls, folder):
+        """Read what `write` wrote."""
+        content = read(folder / "results.json")
+        return cls(folder, Settings(**content["settings"]), content["runs"])
+
+    def by_row(self):
+        """Runs grouped by row, in the order in which they came."""
+        groups = {}
+        for run in self.runs:
+            groups.setdefault(run["row"], []).append(run)
+        return groups
+
+    def write(self, to_markdown, draw_charts):
+        """Write results.json, results.md and the charts."""
+        content = {"settings": asdict(self.settings), "runs": self.runs}
+        write(self.folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False))
+        write(self.folder / "results.md", to_markdown(self))
+        draw_charts(self)
+
+
+class Results(Runs):
     """The output folder of a table.
 
     Every finished run of a row is a file of its own in `rows/`, written in one move, so a run that
@@ -19,8 +48,8 @@ class Results:
     """
 
     def __init__(self, folder, settings, lacking=lambda run: None):
-        self.folder, self.settings, self.lacking = folder, settings, lacking
-        self.runs, self.notes = [], []
+        super().__init__(folder, settings)
+        self.lacking, self.notes = lacking, []
         (folder / "rows").mkdir(parents=True, exist_ok=True)
         path = folder / "settings.json"
         if path.exists() and (other := read(path)):
@@ -59,20 +88,6 @@ class Results:
             write(self.path(name, seed), json.dumps(run, indent=1, ensure_ascii=False))
         self.runs.append(run)
         return run
-
-    def by_row(self):
-        """Runs grouped by row, in the order in which they came."""
-        groups = {}
-        for run in self.runs:
-            groups.setdefault(run["row"], []).append(run)
-        return groups
-
-    def write(self, to_markdown, draw_charts):
-        """Write results.json, results.md and the charts from all runs so far."""
-        content = {"settings": asdict(self.settings), "runs": self.runs}
-        write(self.folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False))
-        write(self.folder / "results.md", to_markdown(self))
-        draw_charts(self)
 
 
 def read(path):

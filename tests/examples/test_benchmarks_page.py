@@ -6,7 +6,8 @@ from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[2] / "docs/scripts"))
 
-from benchmark_tables import MARKED, PAGE, RESULTS, ROOT, digest_of, filled
+from benchmark_tables import PAGE, RESULTS, ROOT, digest_of, filled
+from marks import marks
 
 SCRIPTS = "step_cost", "vocabulary_scale", "label_scale", "heads", "peers"
 
@@ -14,8 +15,7 @@ SCRIPTS = "step_cost", "vocabulary_scale", "label_scale", "heads", "peers"
 def test_the_page_shows_every_result_as_its_file_has_it():
     page = PAGE.read_text(encoding="utf-8")
     assert filled(page) == page
-    shown = [name for _, name, _ in MARKED.findall(page)]
-    assert sorted(shown) == sorted(file.stem for file in RESULTS.glob("*"))
+    assert sorted(marks(page)) == sorted(file.name for file in RESULTS.glob("*"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

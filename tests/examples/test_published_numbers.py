@@ -1,20 +1,21 @@
-import json
+import sys
 from pathlib import Path
 
-from support.report import summarise
+from support.report import summarise, to_markdown
+from support.results import Runs
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "docs/scripts"))
+
+from result_tables import PAGE, RESULTS, filled, runs_of
 
 ROOT = Path(__file__).parents[2]
 
 
 def rows_of(run):
     """The cells of a published run, by row."""
-    groups = {}
-    path = ROOT / "docs/results" / run / "results.json"
-    for each in json.loads(path.read_text(encoding="utf-8"))["runs"]:
-        groups.setdefault(each["title"], []).append(each)
-    return {title: summarise(runs) for title, runs in groups.items()}
+    return {runs[0]["title"]: summarise(runs) for runs in runs_of(run).values()}
 
 
 DEBIAN, DUEE = rows_of("debian"), rows_of("duee65")
@@ -53,3 +54,14 @@ def test_the_start_page_compares_with_the_controls_of_the_runs():
         run = DUEE if "±" in cells[0] else DEBIAN
         scores = [run[each][name] for name in AVERAGES for each in (row, control)]
         assert cells[:5] == [*scores, run[row]["step time"]], row
+
+
+def test_the_page_of_the_results_shows_what_the_runs_have():
+    page = PAGE.read_text(encoding="utf-8")
+    assert filled(page) == page
+
+
+@pytest.mark.parametrize("run", sorted(path.parent.name for path in RESULTS.glob("*/results.json")))
+def test_the_report_of_a_run_is_made_from_its_results(run):
+    made = to_markdown(Runs.read(RESULTS / run))
+    assert made == (RESULTS / run / "results.md").read_text(encoding="utf-8")

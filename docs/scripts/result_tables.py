@@ -1,0 +1,61 @@
+"""Write the pages of docs/results from the results of the runs, each in its results.json.
+
+A run's results.md and charts are made as the run itself makes them. docs/results/README.md has a
+mark for each table; what stands below it is written here:
+
+    python docs/scripts/result_tables.py
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+
+from support.charts import draw_charts
+from support.report import markdown_table, summarise, to_markdown
+from support.results import Runs
+
+from marks import fill
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+PAGE = RESULTS / "README.md"
+SCORES = "micro F1", "macro F1", "weighted F1", "subset accuracy"
+
+
+def runs_of(folder):
+    """Return the runs in a folder of docs/results, by row."""
+    return Runs.read(RESULTS / folder).by_row()
+
+
+def scores():
+    """Return the table of DuEE-65."""
+    yield "row", *SCORES, "step time", "seeds"
+    for runs in runs_of("duee65").values():
+        cells = summarise(runs)
+        yield cells["row"], *(cells[name] for name in (*SCORES, "step time")), str(len(runs))
+
+
+TABLES = {"scores": scores}
+
+
+def filled(page):
+    """Return the page with the tables as the results have them."""
+
+    def table(name):
+        header, *rows = TABLES[name]()
+        return "\n".join(markdown_table(header, rows))
+
+    return fill(page, table)
+
+
+def main():
+    """Write the pages."""
+    for path in sorted(RESULTS.glob("*/results.json")):
+        Runs.read(path.parent).write(to_markdown, draw_charts)
+        print(path.with_suffix(".md"))
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
