@@ -49,7 +49,7 @@ class Results(Runs):
 
     def __init__(self, folder, settings, lacking=lambda run: None):
         super().__init__(folder, settings)
-        self.lacking, self.notes = lacking, []
+        self.lacking, self.notes, self.noted = lacking, [], set()
         (folder / "rows").mkdir(parents=True, exist_ok=True)
         path = folder / "settings.json"
         if path.exists() and (other := read(path)):
@@ -74,11 +74,17 @@ class Results(Runs):
             return None
         run = read(path)
         if run is None:
-            self.notes.append(f"{path.name} was cut off; the row runs again.")
+            self.note(f"{path.name} was cut off; the row runs again.")
         elif lacking := self.lacking(run):
-            self.notes.append(f"{path.name} has no {lacking}; the row runs again.")
+            self.note(f"{path.name} has no {lacking}; the row runs again.")
             return None
         return run
+
+    def note(self, line):
+        """Have a line told, once: runs are looked up more than once."""
+        if line not in self.noted:
+            self.noted.add(line)
+            self.notes.append(line)
 
     def keep(self, name, seed, make):
         """Take a run from disk, or make it and write it to disk."""

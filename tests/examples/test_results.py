@@ -30,6 +30,7 @@ def test_a_file_that_was_cut_off_is_noticed_and_made_again(tmp_path):
     path = tmp_path / "rows" / "row-seed0.json"
     path.write_text(path.read_text()[:20])
     results = Results(tmp_path, Settings())
+    assert results.finished("row", 0) is None
     assert results.keep("row", 0, lambda: {"score": 0.7})["score"] == 0.7
     assert results.notes == ["row-seed0.json was cut off; the row runs again."]
     assert json.loads(path.read_text())["score"] == 0.7
