@@ -33,6 +33,11 @@ EXTERNAL = re.compile(r"\]\(([a-z]+:[^)]*)\)")
 URL = re.compile(r"https://[\w-]+(\.[\w-]+)+(:\d+)?(/[^\s\"'<>]*)?")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 REQUESTS = re.compile(r' data-md-component="source"|<link rel="alternate" [^>]*>')
+NARROW = re.compile(r"<(h1|t[dh])\b.*?</\1>", re.DOTALL)
+LONG_NAME = re.compile(r"(?<![^>\s])[^<>\s]{12,}(?=[^<>]*<)")
+JOINT = re.compile(r"(?<=[._(=/])(?=\w{3})|(?<=[a-z])(?=[A-Z])")
+INLINE_CODE = re.compile(r"<code>[^<]*--[^<]*</code>")
+OPTION = re.compile(r"(?<![\w-])--[\w-]{1,38}")
 PROSE = re.compile(r"^(Input shape|Output shape|Returns|Reference):\n((?:    .*\n?|\n)+)", re.M)
 SYMBOL = re.compile(r"`(keras_mlc\.(?:\w+\.)*(\w+))`")
 
@@ -148,6 +153,7 @@ def on_page_content(content, **_):
     def draw(match):
         display = "inline" if match[1] == "span" else "block"
         formula = convert(html.unescape(match[2]), display=display)
+        formula = formula.replace("<math", '<math lang="en"', 1)  # Chinese fonts have wide signs
         return formula if match[1] == "span" else f'<div class="arithmatex">{formula}</div>'
 
     return FORMULA.sub(draw, content)
@@ -190,8 +196,18 @@ def on_page_context(context, page, config, nav):
 
 
 def on_post_page(output, **_):
-    """Keep the theme's script from asking GitHub for stars, and for maps that are not there."""
-    return REQUESTS.sub("", output)
+    """Keep the theme's script from asking GitHub for stars, and for maps that are not there.
+
+    Where a line is short, names break between their words, and options of a command nowhere.
+    """
+
+    def between_words(narrow):
+        return LONG_NAME.sub(lambda name: JOINT.sub("<wbr>", name[0]), narrow[0])
+
+    def in_one(code):
+        return OPTION.sub(r'<span class="option">\g<0></span>', code[0])
+
+    return INLINE_CODE.sub(in_one, NARROW.sub(between_words, REQUESTS.sub("", output)))
 
 
 def on_post_template(output_content, **_):
