@@ -153,7 +153,6 @@ def on_page_content(content, **_):
     def draw(match):
         display = "inline" if match[1] == "span" else "block"
         formula = convert(html.unescape(match[2]), display=display)
-        formula = formula.replace("<math", '<math lang="en"', 1)  # Chinese fonts have wide signs
         return formula if match[1] == "span" else f'<div class="arithmatex">{formula}</div>'
 
     return FORMULA.sub(draw, content)
@@ -207,7 +206,7 @@ def on_post_page(output, **_):
     def in_one(code):
         return OPTION.sub(r'<span class="option">\g<0></span>', code[0])
 
-    return INLINE_CODE.sub(in_one, NARROW.sub(between_words, REQUESTS.sub("", output)))
+    return NARROW.sub(between_words, INLINE_CODE.sub(in_one, REQUESTS.sub("", output)))
 
 
 def on_post_template(output_content, **_):
