@@ -102,7 +102,8 @@ def command(results):
 def to_markdown(results):
     """results.md: every average, the labels of each row, the settings and the command."""
     rows = [summarise(runs) for runs in results.by_row().values()]
-    lines = ["# Results", "", *markdown_table(list(rows[0]), [list(r.values()) for r in rows]), ""]
+    lines = [f"# Results: {results.folder.name}", ""]
+    lines += [*markdown_table(list(rows[0]), [list(r.values()) for r in rows]), ""]
     lines += [
         "Precision (P), recall (R) and F1 on the test rows; mean ± standard deviation where there "
         "are several seeds. Step time: times that of the sigmoid row, the median of steps taken in "
@@ -127,7 +128,7 @@ def to_markdown(results):
         command(results),
         "```",
         "",
-        *(f"- {name}: {value}" for name, value in vars(results.settings).items()),
+        *(f"- {name}: {value}" for name, value in vars(results.settings).items() if value),
     ]
     for runs in results.by_row().values():
         labels = [
