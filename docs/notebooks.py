@@ -57,8 +57,8 @@ def overview(repository):
     lines = [
         "# Examples",
         "",
-        "Most scripts train one row of the [results](results/README.md), `full_table.py` all of them.",
-        "A notebook is its script, after a cell that installs the library and fetches the data.",
+        "Most scripts train one row of the [results](results/README.md), `full_table.py` all of",
+        "them. A notebook is its script, after a cell that installs the library and fetches the data.",
         "",
         "| script | what it shows | notebook |",
         "| --- | --- | --- |",
