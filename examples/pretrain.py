@@ -6,6 +6,9 @@ TEXT_FILE holds one document a line. The folder receives a checkpoint in the pub
 format of its variant (`albert_model.ckpt.*`, `albert_config.json`, `vocab.txt`) and `log.csv`; the
 examples start from it by `--checkpoint FOLDER`. The same command resumes a run that was stopped;
 with another `--steps` the learning rate follows the new schedule from there on.
+
+`--start ENCODER` goes on from an encoder, your own or a public one, to adapt it to your texts or to
+longer ones.
 """
 
 import argparse
@@ -13,10 +16,13 @@ import csv
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from support.albert_tiny import albert_tiny
+from support.albert_tiny import build as build_encoder
 from support.checkpoints import compare_vocabulary
+from support.settings import whole_checkpoint
 from support.tokenizer import load_tokenizer, train_tokenizer
 from support.write_checkpoint import write_checkpoint
 
@@ -35,6 +41,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("text", type=Path, help="UTF-8 text, one document a line")
     parser.add_argument("--output", type=Path, required=True, help="folder of the encoder")
+    parser.add_argument("--start", metavar="ENCODER", help="folder or public name; see above")
     parser.add_argument("--vocabulary", type=Path, help="a vocab.txt; learned from TEXT if absent")
     parser.add_argument("--vocabulary-size", type=int, default=8192)
     parser.add_argument("--variant", choices=("google", "brightmart"), default="google")
@@ -54,7 +61,10 @@ def parse_arguments():
         "--float16", action="store_true", help="write the checkpoint in half precision"
     )
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.start and arguments.vocabulary:
+        parser.error("--start brings its vocabulary along; leave out --vocabulary")
+    return arguments
 
 
 class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
@@ -150,6 +160,15 @@ class MaskedText:
         )
 
 
+def start_from(checkpoint, length):
+    """An encoder from a checkpoint; where it has fewer positions, they are repeated."""
+    encoder = albert_tiny(checkpoint, max_length=length)
+    longer = build_encoder(replace(encoder.architecture, positions=length))
+    shapes = [weight.shape for weight in longer.weights]
+    longer.set_weights(list(map(np.resize, encoder.get_weights(), shapes)))
+    return longer
+
+
 def build(arguments, frequencies):
     """The encoder, and the model that predicts masked tokens with it.
 
@@ -159,11 +178,14 @@ def build(arguments, frequencies):
     Both predictions start from the tokens' frequencies. The encoder would else learn those first,
     as one vector for every token, and take long to part the tokens again.
     """
-    encoder = albert_tiny(
-        variant=arguments.variant,
-        max_length=arguments.max_length,
-        vocabulary_size=len(frequencies),
-    )
+    if arguments.start:
+        encoder = start_from(arguments.start, arguments.max_length)
+    else:
+        encoder = albert_tiny(
+            variant=arguments.variant,
+            max_length=arguments.max_length,
+            vocabulary_size=len(frequencies),
+        )
     positions = keras.Input((None,), dtype="int32", name="mask_positions")
 
     def predict(places, name):
@@ -218,6 +240,8 @@ def main():
 
     documents = arguments.text.read_text(encoding="utf-8").splitlines()
     vocabulary = arguments.vocabulary or folder / "vocab.txt"
+    if arguments.start:
+        vocabulary = whole_checkpoint(arguments.start).vocabulary
     if not vocabulary.exists():
         train_tokenizer(documents, arguments.vocabulary_size).save_model(str(folder))
     tokenizer = load_tokenizer(vocabulary)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pretrain import MaskedText, Trapezoid, main
+from albert_checkpoints import SMALL, write_folder
+from backends import to_numpy
+from pretrain import MaskedText, Trapezoid, main, start_from
 
 DOCUMENTS = ["the quick brown fox jumps over the lazy dog", "a lazy fox", "dogs and foxes"] * 9
 
@@ -121,3 +123,38 @@ def test_a_vocabulary_that_was_told_goes_into_the_checkpoint(tmp_path, monkeypat
     assert (tmp_path / "out" / "vocab.txt").read_bytes() == vocabulary.read_bytes()
     encoder = albert_tiny(tmp_path / "out")
     assert encoder.architecture.vocabulary_size == tokenizer.get_vocab_size()
+
+
+@pytest.fixture
+def start(tmp_path):
+    write_folder(tmp_path / "start", "brightmart", **SMALL)
+    return tmp_path / "start"
+
+
+def test_an_encoder_to_start_from_gets_more_positions(start):
+    short = albert_tiny(start)
+    length = short.architecture.positions
+    longer = start_from(start, 2 * length + 1)
+    table = to_numpy(longer.get_layer("position_embedding").weights[0])
+    np.testing.assert_array_equal(table[length : 2 * length], table[:length])
+    inputs = {
+        name: np.ones((2, length), "int32") for name in ("token_ids", "segment_ids", "padding_mask")
+    }
+    np.testing.assert_allclose(to_numpy(longer(inputs)), to_numpy(short(inputs)), atol=1e-6)
+
+
+def test_pretraining_goes_on_from_an_encoder(start, tmp_path, monkeypatch, capsys):
+    (tmp_path / "text.txt").write_text("word1 word2 word3\nword4 word5\n" * 9)
+    command = ["x", str(tmp_path / "text.txt"), "--output", str(tmp_path / "out")]
+    command += ["--steps", "1", "--batch-size", "4", "--max-length", "50", "--start", str(start)]
+    monkeypatch.setattr(sys, "argv", [*command, "--learning-rate", "1e-9"])
+    main()
+    trained, before = albert_tiny(tmp_path / "out"), start_from(start, 50)
+    assert trained.architecture == before.architecture
+    for weight, expected in zip(trained.get_weights(), before.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-7)
+    assert (tmp_path / "out" / "vocab.txt").read_bytes() == (start / "vocab.txt").read_bytes()
+    monkeypatch.setattr(sys, "argv", [*command, "--vocabulary", str(start / "vocab.txt")])
+    with pytest.raises(SystemExit):
+        main()
+    assert "leave out --vocabulary" in capsys.readouterr().err
