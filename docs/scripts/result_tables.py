@@ -6,6 +6,7 @@ mark for each table; what stands below it is written here:
     python docs/scripts/result_tables.py
 """
 
+import csv
 import sys
 from pathlib import Path
 
@@ -19,6 +20,26 @@ from marks import fill
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 PAGE = RESULTS / "README.md"
+BESIDE = [
+    ("duee65", "multilabel_crossentropy", "–"),
+    ("duee65-5-epochs", "multilabel_crossentropy", "5 epochs"),
+    ("duee65", "fgm", "–"),
+    ("duee65-5-epochs", "fgm", "5 epochs"),
+    ("duee65-128", "fgm", "128 tokens, 3 epochs, an encoder adapted to them"),
+    ("duee65", "r_drop", "–"),
+    ("duee65-dropout", "sigmoid", "R-Drop's dropout, 0.1"),
+    ("duee65", "sigmoid", "–"),
+    ("duee65-random", "sigmoid", "from random weights"),
+    ("duee65", "text_cnn", "–"),
+    ("duee65-random", "text_cnn", "from random weights"),
+    ("duee65-cls", "text_cnn", "[CLS] alone, as published"),
+    ("duee65", "bilstm_sigmoid", "–"),
+    ("duee65-cls", "bilstm_sigmoid", "[CLS] alone, as published"),
+    ("duee65", "bilstm_multilabel_crossentropy", "–"),
+    ("duee65-cls", "bilstm_multilabel_crossentropy", "[CLS] alone, as published"),
+    ("duee65", "bilstm_attention", "–"),
+    ("duee65-cls", "bilstm_attention", "[CLS] alone, as published"),
+]
 SCORES = "micro F1", "macro F1", "weighted F1", "subset accuracy"
 
 
@@ -35,7 +56,22 @@ def scores():
         yield cells["row"], *(cells[name] for name in (*SCORES, "step time")), str(len(runs))
 
 
-TABLES = {"scores": scores}
+def beside():
+    """Return rows of the other runs on DuEE-65, each below the one that it stands beside."""
+    yield "row", "what is different", "micro F1", "macro F1", "seeds"
+    for folder, row, difference in BESIDE:
+        if runs := runs_of(folder).get(row):
+            cells = summarise(runs)
+            yield cells["row"], difference, cells["micro F1"], cells["macro F1"], str(len(runs))
+
+
+def tuning():
+    """Return what was tried for each row of DuEE-65."""
+    with open(RESULTS / "duee65/tuning.csv", encoding="utf-8") as file:
+        yield from csv.reader(file)
+
+
+TABLES = {"scores": scores, "beside": beside, "tuning": tuning}
 
 
 def filled(page):
