@@ -88,9 +88,10 @@ def print_table(results):
 
 def command(results):
     """The command that makes these results."""
-    rows, seeds = results.by_row(), sorted({run["seed"] for run in results.runs})
+    trained = [run for run in results.runs if run["row"] in ROWS]
+    rows, seeds = {run["row"] for run in trained}, sorted({run["seed"] for run in trained})
     words = ["python", "examples/full_table.py", *results.settings.options()]
-    if set(ROWS) - set(rows) - {"fine_grained"}:
+    if rows != set(ROWS):
         words += ["--rows", *(row for row in ROWS if row in rows)]
     if seeds != [0]:
         words += ["--seeds", *map(str, seeds)]
@@ -102,7 +103,7 @@ def command(results):
 def to_markdown(results):
     """results.md: every average, the labels of each row, the settings and the command."""
     rows = [summarise(runs) for runs in results.by_row().values()]
-    lines = [f"# Results: {results.folder.name}", ""]
+    lines = [f"# Results: {results.folder.resolve().name}", ""]
     lines += [*markdown_table(list(rows[0]), [list(r.values()) for r in rows]), ""]
     lines += [
         "Precision (P), recall (R) and F1 on the test rows; mean ± standard deviation where there "
@@ -128,7 +129,11 @@ def to_markdown(results):
         command(results),
         "```",
         "",
-        *(f"- {name}: {value}" for name, value in vars(results.settings).items() if value),
+        *(
+            f"- {name}: {value}"
+            for name, value in vars(results.settings).items()
+            if value not in (None, {})
+        ),
     ]
     for runs in results.by_row().values():
         labels = [

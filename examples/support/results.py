@@ -16,7 +16,7 @@ class Runs:
     @classmethod
     def read(cls, folder):
         """Read what `write` wrote."""
-        content = read(folder / "results.json")
+        content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         return cls(folder, Settings(**content["settings"]), content["runs"])
 
     def by_row(self):

@@ -68,9 +68,9 @@ class Settings:
             return FINE_TUNING["random"]
         return FINE_TUNING["checkpoint" if self.checkpoint else "bundled"]
 
-    def of(self, row):
+    def of(self, row_name):
         """The settings of one row."""
-        return replace(self, **self.per_row.get(row, {}))
+        return replace(self, **self.per_row.get(row_name, {}))
 
     def differences(self, other):
         """The names of the settings in which two runs differ, with both values."""
@@ -81,17 +81,23 @@ class Settings:
 
     def options(self):
         """The options of the command line that lead to these settings."""
-        usual = vars(Settings()) | vars(self.fine_tuning)
-        usual["samples"] = None if self.train else BUNDLED_SAMPLES
+        defaults = vars(Settings()) | vars(self.fine_tuning)
+        defaults["samples"] = None if self.train else BUNDLED_SAMPLES
         if self.init == "pretrained":
-            usual["variant"] = self.variant  # the checkpoint's own
+            defaults["variant"] = self.variant  # the checkpoint's own
         for name, value in vars(self).items():
-            if name != "files" and value != usual[name]:
-                yield f"--{name.replace('_', '-')}"
-                if name == "per_row":
-                    yield from (f"{r}.{n}={v}" for r, own in value.items() for n, v in own.items())
-                else:
-                    yield from map(str, value if isinstance(value, list) else [value])
+            if name == "files" or value == defaults[name]:
+                continue
+            option = f"--{name.replace('_', '-')}"
+            if name == "per_row":
+                own = (f"{row}.{n}={v}" for row, some in value.items() for n, v in some.items())
+                yield from (option, *own)
+            elif isinstance(value, list):
+                yield from (option, *value)
+            elif str(value).startswith("-"):
+                yield f"{option}={value}"
+            else:
+                yield from (option, str(value))
 
     def folder(self):
         """A folder name of its own for these settings."""
@@ -129,10 +135,11 @@ def parse_arguments(description, row_names):
     add(
         "--per-row",
         nargs="+",
+        action="extend",
         type=partial(setting_of_a_row, row_names),
         default=[],
         metavar="ROW.SETTING=VALUE",
-        help=f"what one row has of its own, of {', '.join(PER_ROW)}: fgm.strength=0.5",
+        help=f"settings of one row alone, as in fgm.strength=0.5: {', '.join(PER_ROW)}",
     )
     add(
         "--dtype-policy",
@@ -203,10 +210,14 @@ def parse_arguments(description, row_names):
         parser.error("give both --train and --test, or neither for the bundled corpus")
     if arguments.samples is None and arguments.train is None:
         arguments.samples = BUNDLED_SAMPLES
-    arguments.per_row = {
-        row: {name: value for r, name, value in arguments.per_row if r == row}
-        for row, *_ in arguments.per_row
-    }
+    per_row = {}
+    for row, name, value in arguments.per_row:
+        if name in per_row.setdefault(row, {}):
+            parser.error(f"--per-row: {row}.{name} is given twice")
+        per_row[row][name] = value
+    arguments.per_row = per_row
+    if arguments.strength != Settings.strength and not set(REGULARISED) & set(row_names):
+        parser.error(f"--strength changes {', '.join(REGULARISED)}, and none of them runs")
     arguments.rows = getattr(arguments, "rows", row_names)
     arguments.summary = getattr(arguments, "summary", False)
     if arguments.summary and not arguments.checkpoint:
@@ -226,11 +237,11 @@ def parse_arguments(description, row_names):
         if getattr(arguments, name) is None:
             setattr(arguments, name, getattr(fine_tuning, name))
 
-    inputs = [arguments.train, arguments.test, arguments.vocabulary]
+    inputs = {name: getattr(arguments, name) for name in ("train", "test", "vocabulary")}
     if arguments.init == "pretrained":
         checkpoint = whole_checkpoint(arguments.checkpoint or BUNDLED_ENCODER)
         arguments.variant = checkpoint.architecture.variant
-        inputs += checkpoint.files
+        inputs |= {path.name: path for path in map(Path, checkpoint.files)}
 
     settings = Settings(
         **{
@@ -239,7 +250,9 @@ def parse_arguments(description, row_names):
             if setting.name != "files"
         }
     )
-    settings.files = {Path(p).name: fingerprint(p) for p in inputs if p and Path(p).exists()}
+    settings.files = {
+        name: fingerprint(path) for name, path in inputs.items() if path and Path(path).exists()
+    }
     arguments.output = arguments.output or settings.folder()
     return settings, arguments
 
@@ -270,6 +283,10 @@ def rate(text):
 
 
 def strength(text):
+    if "=" in text:
+        raise argparse.ArgumentTypeError(
+            f"must be one number, received {text}; --per-row is for one row"
+        )
     value = float(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"must be 0 or more, received {text}")
@@ -295,4 +312,11 @@ def setting_of_a_row(row_names, text):
             f"must be ROW.SETTING=VALUE with a row of {', '.join(row_names)} and a setting of "
             f"{', '.join(PER_ROW)}, received {text}"
         )
-    return row, name, PER_ROW[name](value)
+    if name == "strength" and row not in REGULARISED:
+        raise argparse.ArgumentTypeError(f"{row} has no strength; {', '.join(REGULARISED)} have")
+    try:
+        return row, name, PER_ROW[name](value)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{key} {error}") from None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{key} must be a number, received {text}") from None

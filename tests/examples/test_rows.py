@@ -1,6 +1,8 @@
 import importlib
 import sys
+from types import SimpleNamespace
 
+from support import training
 from support.data import Corpus
 from support.fine_grained import FineGrained
 from support.settings import Settings, parse_arguments
@@ -132,3 +134,20 @@ def test_the_command_line_reaches_the_loader(tmp_path, monkeypatch):
     train_part, _, test_part = Data(settings, [importlib.import_module("sigmoid")]).of(None)
     assert train_part.label_names == ["x", "y", "z"]
     assert test_part.texts == ["a hen"] and test_part.labels.tolist() == [[1, 0, 1]]
+
+
+def test_a_row_trains_with_its_own_settings(monkeypatch):
+    class Seen(Exception):
+        pass
+
+    def look(settings, *_, **__):
+        raise Seen(settings.learning_rate)
+
+    monkeypatch.setattr(training, "Task", look)
+    settings = Settings(init="random", per_row={"sigmoid": {"learning_rate": 0.5}})
+    data = SimpleNamespace(settings=settings, of=lambda row: ())
+    live = SimpleNamespace(start=lambda *_: None)
+    with pytest.raises(Seen, match=r"^0\.5$"):
+        training.run_row(importlib.import_module("sigmoid"), settings, data, 0, live)
+    with pytest.raises(Seen, match=r"^0\.5$"):
+        Data.plain.func(data)

@@ -84,6 +84,7 @@ def test_results_of_another_encoder_or_rate_have_a_folder_of_their_own(parse, fo
         "--per-row fgm.strength=0.5 r_drop.dropout=0.2 fgm.learning_rate=0.01",
         "--init random --variant brightmart --vocabulary-size 90 --epochs 3",
         "--train a.csv --test b.csv --view cls --separator ; --aspects food price",
+        "--train a.csv --test b.csv --separator=-|",
     ],
 )
 def test_options_lead_to_the_same_settings(parse, options):
@@ -106,16 +107,40 @@ def test_strength_multiplies_epsilon_and_alpha(parse):
         assert weaker["config"][name] == 0.5 * loss["config"][name]
 
 
-def test_a_row_may_have_settings_of_its_own(parse, capsys):
+def test_a_row_may_have_settings_of_its_own(parse):
     settings = parse("--per-row", "fgm.strength=2", "r_drop.dropout=0.25", "fgm.learning_rate=1e-2")
     own = settings.of("fgm")
     assert (own.strength, own.learning_rate, own.dropout) == (2, 0.01, None)
     assert (settings.of("r_drop").strength, settings.of("r_drop").dropout) == (1, 0.25)
     assert settings.of("sigmoid") == settings
-    for wrong in ("fgm", "fgm.epochs=2", "other.strength=1", "fgm.strength=-1", "fgm.dropout=x"):
+    twice = parse("--per-row", "fgm.strength=2", "--per-row", "r_drop.dropout=0.25")
+    assert set(twice.per_row) == {"fgm", "r_drop"}
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        (["fgm"], "must be ROW.SETTING=VALUE"),
+        (["fgm.epochs=2"], "a setting of learning_rate, dropout, strength"),
+        (["other.strength=1"], "a row of sigmoid, fgm, r_drop"),
+        (["fgm.strength=-1"], "fgm.strength must be 0 or more, received -1"),
+        (["fgm.dropout=x"], "fgm.dropout must be a number"),
+        (["sigmoid.strength=2"], "sigmoid has no strength"),
+        (["fgm.strength=1", "fgm.strength=2"], "fgm.strength is given twice"),
+    ],
+)
+def test_wrong_settings_of_a_row_are_refused(parse, capsys, wrong, told):
+    with pytest.raises(SystemExit):
+        parse("--per-row", *wrong)
+    assert told in capsys.readouterr().err
+
+
+def test_a_strength_that_nothing_has_is_refused(monkeypatch, capsys):
+    for value, told in (("0.5", "none of them runs"), ("fgm=0.5", "--per-row is for one row")):
+        monkeypatch.setattr(sys, "argv", ["x", "--strength", value])
         with pytest.raises(SystemExit):
-            parse("--per-row", wrong)
-        assert "--per-row" in capsys.readouterr().err
+            parse_arguments("", ["sigmoid"])
+        assert told in capsys.readouterr().err
 
 
 def test_a_task_reads_with_the_checkpoints_vocabulary(parse, folder):
@@ -145,7 +170,7 @@ def test_a_random_encoder_takes_a_vocabulary(parse, tmp_path):
     write_vocabulary(tmp_path / "words.txt", 60)
     options = "--init", "random", "--variant", "brightmart", "--vocabulary", tmp_path / "words.txt"
     settings = parse(*options)
-    assert set(settings.files) == {"words.txt"}
+    assert set(settings.files) == {"vocabulary"}
     encoder = task(settings).encoder()
     embeddings = to_numpy(encoder.get_layer("token_embedding").embeddings)
     assert embeddings.shape == (60, 128) and encoder.architecture.variant == "brightmart"
