@@ -47,6 +47,8 @@ def arguments(docstring, **defaults):
             help=f"default: {' '.join(map(str, default)) if several else default}",
         )
     options = parser.parse_args()
+    if options.output and not options.output.parent.is_dir():
+        parser.error(f"--output: there is no folder {options.output.parent}")
     backend = [] if BACKEND == "tensorflow" else [f"KERAS_BACKEND={BACKEND}"]
     script = f"benchmarks/{Path(sys.argv[0]).name}"
     options.command = shlex.join([*backend, "python", script, *output.parse_known_args()[1]])

@@ -6,6 +6,7 @@ The page has a mark for each file in docs/benchmarks; what stands below it is wr
 """
 
 import hashlib
+import html
 import sys
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def digest_of(script):
 def folded(result):
     """Return a table that opens by a click on its command."""
     remark = f", {result['remark']}" if "remark" in result else ""
-    summary = f"<summary><code>{result['command']}</code>{remark}</summary>"
+    summary = f"<summary><code>{html.escape(result['command'])}</code>{remark}</summary>"
     return f"<details>{summary}\n\n{as_markdown(result)}\n\n</details>"
 
 

@@ -8,7 +8,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "docs/scripts"))
 
-from result_tables import PAGE, RESULTS, filled, runs_of
+from marks import fill, marks
+from result_tables import PAGE, RESULTS, TABLES, filled, runs_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,10 +59,18 @@ def test_the_start_page_compares_with_the_controls_of_the_runs():
 
 def test_the_page_of_the_results_shows_what_the_runs_have():
     page = PAGE.read_text(encoding="utf-8")
-    assert filled(page) == page
+    assert filled(page) == page, "run docs/scripts/result_tables.py"
+    assert sorted(marks(page)) == sorted(TABLES)
 
 
 @pytest.mark.parametrize("run", sorted(path.parent.name for path in RESULTS.glob("*/results.json")))
 def test_the_report_of_a_run_is_made_from_its_results(run):
     made = to_markdown(Runs.read(RESULTS / run))
-    assert made == (RESULTS / run / "results.md").read_text(encoding="utf-8")
+    page = (RESULTS / run / "results.md").read_text(encoding="utf-8")
+    assert made == page, "run docs/scripts/result_tables.py"
+
+
+@pytest.mark.parametrize("page", ["<!-- a -->\n", "<!-- a -->\n<!-- b -->\n<!-- end -->"])
+def test_a_mark_without_an_end_is_refused(page):
+    with pytest.raises(ValueError, match="of its own"):
+        fill(page, str)
