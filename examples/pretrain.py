@@ -7,12 +7,13 @@ format of its variant (`albert_model.ckpt.*`, `albert_config.json`, `vocab.txt`)
 examples start from it by `--checkpoint FOLDER`. The same command resumes a run that was stopped;
 with another `--steps` the learning rate follows the new schedule from there on.
 
-`--start ENCODER` goes on from an encoder, your own or a public one, to adapt it to your texts or to
-longer ones.
+`--start ENCODER` goes on from an encoder, a folder or a public name, to adapt it to your texts, or
+with a larger `--max-length` to longer ones; variant, vocabulary and positions are kept.
 """
 
 import argparse
 import csv
+import json
 import math
 import os
 import time
@@ -21,8 +22,9 @@ from pathlib import Path
 
 from support.albert_tiny import albert_tiny
 from support.albert_tiny import build as build_encoder
+from support.architecture import CheckpointError, to_configuration
 from support.checkpoints import compare_vocabulary
-from support.settings import whole_checkpoint
+from support.settings import fingerprint, whole_checkpoint
 from support.tokenizer import load_tokenizer, train_tokenizer
 from support.write_checkpoint import write_checkpoint
 
@@ -38,13 +40,17 @@ CLS_WEIGHT = 0.5
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("text", type=Path, help="UTF-8 text, one document a line")
     parser.add_argument("--output", type=Path, required=True, help="folder of the encoder")
-    parser.add_argument("--start", metavar="ENCODER", help="folder or public name; see above")
+    parser.add_argument("--start", metavar="ENCODER", help="an encoder to go on from")
     parser.add_argument("--vocabulary", type=Path, help="a vocab.txt; learned from TEXT if absent")
-    parser.add_argument("--vocabulary-size", type=int, default=8192)
-    parser.add_argument("--variant", choices=("google", "brightmart"), default="google")
+    parser.add_argument("--vocabulary-size", type=int, help="of a learned one; 8192 by default")
+    parser.add_argument(
+        "--variant", choices=("google", "brightmart"), help="architecture; google by default"
+    )
     parser.add_argument("--max-length", type=int, default=64, help="tokens a sequence")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=2800)
@@ -62,8 +68,14 @@ def parse_arguments():
     )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    if arguments.start and arguments.vocabulary:
-        parser.error("--start brings its vocabulary along; leave out --vocabulary")
+    shape = arguments.variant, arguments.vocabulary, arguments.vocabulary_size
+    if arguments.start and any(shape):
+        parser.error(
+            "--start brings variant and vocabulary along; leave out --variant, --vocabulary and "
+            "--vocabulary-size"
+        )
+    if arguments.start and Path(arguments.start).resolve() == arguments.output.resolve():
+        parser.error("--output must be another folder than --start, which stays as it is")
     return arguments
 
 
@@ -162,8 +174,11 @@ class MaskedText:
 
 def start_from(checkpoint, length):
     """An encoder from a checkpoint; where it has fewer positions, they are repeated."""
-    encoder = albert_tiny(checkpoint, max_length=length)
-    longer = build_encoder(replace(encoder.architecture, positions=length))
+    encoder = albert_tiny(checkpoint)
+    architecture = encoder.architecture
+    if architecture.positions >= length:
+        return encoder
+    longer = build_encoder(replace(architecture, positions=length))
     shapes = [weight.shape for weight in longer.weights]
     longer.set_weights(list(map(np.resize, encoder.get_weights(), shapes)))
     return longer
@@ -182,7 +197,7 @@ def build(arguments, frequencies):
         encoder = start_from(arguments.start, arguments.max_length)
     else:
         encoder = albert_tiny(
-            variant=arguments.variant,
+            variant=arguments.variant or "google",
             max_length=arguments.max_length,
             vocabulary_size=len(frequencies),
         )
@@ -231,6 +246,29 @@ def save(model, path):
     os.replace(partial, path)
 
 
+def refuse_another_run(arguments, encoder, vocabulary):
+    """End where the folder holds a run of another encoder, or one that could not be written."""
+    try:
+        configuration = to_configuration(encoder.architecture)
+    except CheckpointError as error:
+        raise SystemExit(f"{arguments.start}: {error}") from None
+    run = {
+        "start": arguments.start,
+        "vocabulary": fingerprint(vocabulary),
+        "max_length": arguments.max_length,
+        **configuration,
+    }
+    path = arguments.output / "run.json"
+    there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else run
+    if changed := [name for name in run if there.get(name) != run[name]]:
+        changes = ", ".join(f"{n}: {there.get(n)!r} there, {run[n]!r} now" for n in changed)
+        raise SystemExit(
+            f"{arguments.output} holds a run of another encoder ({changes}). "
+            "Choose another --output."
+        )
+    path.write_text(json.dumps(run, indent=2), encoding="utf-8")
+
+
 def main():
     arguments = parse_arguments()
     keras.utils.set_random_seed(arguments.seed)
@@ -243,13 +281,14 @@ def main():
     if arguments.start:
         vocabulary = whole_checkpoint(arguments.start).vocabulary
     if not vocabulary.exists():
-        train_tokenizer(documents, arguments.vocabulary_size).save_model(str(folder))
+        train_tokenizer(documents, arguments.vocabulary_size or 8192).save_model(str(folder))
     tokenizer = load_tokenizer(vocabulary)
     compare_vocabulary(vocabulary, tokenizer.get_vocab_size(), "the tokenizer")
     text = MaskedText(
         documents, tokenizer, arguments.max_length, arguments.batch_size, arguments.seed
     )
     encoder, model = build(arguments, text.frequencies)
+    refuse_another_run(arguments, encoder, vocabulary)
 
     checkpoint = folder / "checkpoint.weights.h5"
     if checkpoint.exists():

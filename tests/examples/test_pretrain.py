@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 from support.albert_tiny import albert_tiny
 from support.tokenizer import encode, load_tokenizer, train_tokenizer, unknown_note
@@ -131,7 +132,7 @@ def start(tmp_path):
     return tmp_path / "start"
 
 
-def test_an_encoder_to_start_from_gets_more_positions(start):
+def test_an_encoder_to_start_from_gets_more_positions_and_loses_none(start):
     short = albert_tiny(start)
     length = short.architecture.positions
     longer = start_from(start, 2 * length + 1)
@@ -141,20 +142,55 @@ def test_an_encoder_to_start_from_gets_more_positions(start):
         name: np.ones((2, length), "int32") for name in ("token_ids", "segment_ids", "padding_mask")
     }
     np.testing.assert_allclose(to_numpy(longer(inputs)), to_numpy(short(inputs)), atol=1e-6)
+    assert start_from(start, length - 1).architecture == short.architecture
 
 
-def test_pretraining_goes_on_from_an_encoder(start, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def go_on(start, tmp_path, monkeypatch):
+    """Pretrain for a step at no learning rate, from `start`."""
     (tmp_path / "text.txt").write_text("word1 word2 word3\nword4 word5\n" * 9)
-    command = ["x", str(tmp_path / "text.txt"), "--output", str(tmp_path / "out")]
-    command += ["--steps", "1", "--batch-size", "4", "--max-length", "50", "--start", str(start)]
-    monkeypatch.setattr(sys, "argv", [*command, "--learning-rate", "1e-9"])
-    main()
-    trained, before = albert_tiny(tmp_path / "out"), start_from(start, 50)
+    command = ["x", str(tmp_path / "text.txt"), "--steps", "1", "--batch-size", "4"]
+    command += ["--learning-rate", "1e-9", "--start", str(start)]
+
+    def go_on(output, length, *options):
+        more = ["--output", str(output), "--max-length", str(length), *options]
+        monkeypatch.setattr(sys, "argv", command + more)
+        main()
+        return albert_tiny(output)
+
+    return go_on
+
+
+def test_pretraining_goes_on_from_an_encoder(start, go_on, tmp_path):
+    trained, before = go_on(tmp_path / "out", 50), start_from(start, 50)
     assert trained.architecture == before.architecture
     for weight, expected in zip(trained.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, atol=1e-7)
     assert (tmp_path / "out" / "vocab.txt").read_bytes() == (start / "vocab.txt").read_bytes()
-    monkeypatch.setattr(sys, "argv", [*command, "--vocabulary", str(start / "vocab.txt")])
+
+
+def test_what_a_start_cannot_have_is_refused(start, go_on, tmp_path, capsys):
+    for options in (["--variant", "google"], ["--vocabulary-size", "9"]):
+        with pytest.raises(SystemExit):
+            go_on(tmp_path / "out", 8, *options)
+        assert "leave out --variant" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main()
-    assert "leave out --vocabulary" in capsys.readouterr().err
+        go_on(start, 8)
+    assert "another folder" in capsys.readouterr().err
+    go_on(tmp_path / "out", 8)
+    with pytest.raises(SystemExit, match="max_length: 8 there, 9 now"):
+        go_on(tmp_path / "out", 9)
+
+
+def test_an_encoder_that_could_not_be_written_is_refused_first(go_on, tmp_path, monkeypatch):
+    real = albert_tiny
+
+    def exact_gelu(*arguments, **options):
+        encoder = real(*arguments, **options)
+        encoder.architecture = replace(encoder.architecture, activation="gelu")
+        return encoder
+
+    monkeypatch.setattr("pretrain.albert_tiny", exact_gelu)
+    with pytest.raises(SystemExit, match="no name for the activation 'gelu'"):
+        go_on(tmp_path / "out", 8)
+    assert not (tmp_path / "out" / "log.csv").exists()
