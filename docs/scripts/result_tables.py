@@ -23,9 +23,11 @@ PAGE = RESULTS / "README.md"
 BESIDE = [
     ("duee65", "multilabel_crossentropy", "–"),
     ("duee65-5-epochs", "multilabel_crossentropy", "5 epochs"),
+    ("duee65-128", "multilabel_crossentropy", "128 tokens, 3 epochs, encoder adapted to the texts"),
     ("duee65", "fgm", "–"),
     ("duee65-5-epochs", "fgm", "5 epochs"),
-    ("duee65-128", "fgm", "128 tokens, 3 epochs, an encoder adapted to them"),
+    ("duee65-adapted", "fgm", "5 epochs, encoder adapted to the texts"),
+    ("duee65-128", "fgm", "128 tokens, 3 epochs, encoder adapted to the texts"),
     ("duee65", "r_drop", "–"),
     ("duee65-dropout", "sigmoid", "R-Drop's dropout, 0.1"),
     ("duee65", "sigmoid", "–"),
@@ -60,7 +62,7 @@ def beside():
     """Return rows of the other runs on DuEE-65, each below the one that it stands beside."""
     yield "row", "what is different", "micro F1", "macro F1", "seeds"
     for folder, row, difference in BESIDE:
-        if runs := runs_of(folder).get(row):
+        if (RESULTS / folder).exists() and (runs := runs_of(folder).get(row)):
             cells = summarise(runs)
             yield cells["row"], difference, cells["micro F1"], cells["macro F1"], str(len(runs))
 
@@ -79,7 +81,7 @@ def filled(page):
 
     def table(name):
         header, *rows = TABLES[name]()
-        return "\n".join(markdown_table(header, rows))
+        return "\n".join(markdown_table(header, rows, texts=2 if name == "beside" else 1))
 
     return fill(page, table)
 

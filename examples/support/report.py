@@ -150,9 +150,10 @@ def to_markdown(results):
     return "\n".join(lines) + "\n"
 
 
-def markdown_table(header, rows):
+def markdown_table(header, rows, texts=1):
+    """A table whose first columns hold texts and all others numbers."""
     return [
         f"| {' | '.join(header)} |",
-        f"| --- | {' | '.join('---:' for _ in header[1:])} |",
+        f"| {' | '.join(['---'] * texts + ['---:'] * (len(header) - texts))} |",
         *(f"| {' | '.join(row)} |" for row in rows),
     ]
