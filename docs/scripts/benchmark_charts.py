@@ -159,31 +159,33 @@ def label_scale():
     return figure
 
 
+def one_panel(cells, styles, height, title, label):
+    """Draw dots of which the groups are those of the cells, in their order."""
+    figure, axis = subplots(1, WIDTH, height)
+    dots(axis, cells, list(dict.fromkeys(group for group, _ in cells)), styles)
+    axis.set_title(title)
+    axis.set_xlabel(label)
+    legend(figure, axis, 2)
+    return figure
+
+
 def heads():
     """Draw the heads' times beside those of the same from stock layers."""
     cells = {
         (f"{row['head']}, {'' if row['mask'] == 'yes' else 'no '}mask", row["mode"]): row["ratio"]
         for row in rows_of("heads")
     }
-    figure, axis = subplots(1, WIDTH, 2.8)
-    groups = list(dict.fromkeys(group for group, _ in cells))
-    dots(axis, cells, groups, {"graph": style(BLUE), "XLA": style(LIGHT_BLUE)})
-    axis.set_title("Beside the same from stock Keras layers")
-    axis.set_xlabel("times the stock layers' time, forward and backward")
-    legend(figure, axis, 2)
-    return figure
+    styles = {"graph": style(BLUE), "XLA": style(LIGHT_BLUE)}
+    label = "times the stock layers' time, forward and backward"
+    return one_panel(cells, styles, 2.8, "Beside the same from stock Keras layers", label)
 
 
 def peers():
     """Draw the steps' times in two libraries, beside each one's own plain step."""
     cells = {(row["step"], row["library"]): row["ratio"] for row in rows_of("peers")}
-    figure, axis = subplots(1, WIDTH, 3.2)
-    groups = list(dict.fromkeys(group for group, _ in cells))
-    dots(axis, cells, groups, {"keras-mlc": style(BLUE), "bert4torch": style(ORANGE)})
-    axis.set_title("Beside each library's own plain step")
-    axis.set_xlabel("times the plain step, on torch")
-    legend(figure, axis, 2)
-    return figure
+    styles = {"keras-mlc": style(BLUE), "bert4torch": style(ORANGE)}
+    label = "times the plain step, on torch"
+    return one_panel(cells, styles, 3.2, "Beside each library's own plain step", label)
 
 
 def main():

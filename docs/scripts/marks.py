@@ -2,19 +2,17 @@
 
 import re
 
-MARKED = re.compile(r"(<!-- (?!end )([\w.-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (?!end )([\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MARK = re.compile(r"<!-- [\w.-]+ -->")
 
 
 def marks(page):
     """Return the names of the marks in a page."""
-    return [name for _, name, *_ in MARKED.findall(page)]
+    return [name for _, name, _ in MARKED.findall(page)]
 
 
 def fill(page, table):
     """Return the page with `table(name)` below each mark."""
-    if len(MARK.findall(page)) != 2 * len(marks(page)) or any(
-        MARK.search(below) for _, _, below, _ in MARKED.findall(page)
-    ):
+    if len(MARK.findall(page)) != 2 * len(marks(page)):
         raise ValueError("Each mark needs an `<!-- end -->` of its own before the next mark.")
-    return MARKED.sub(lambda match: f"{match[1]}\n{table(match[2])}\n\n{match[4]}", page)
+    return MARKED.sub(lambda match: f"{match[1]}\n{table(match[2])}\n\n{match[3]}", page)
