@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 
+from support.served import Predictor, read_model
 from support.settings import positive
 from support.table import DataError, decode, read_lines
 
@@ -44,9 +45,17 @@ def parse_arguments():
         action="store_true",
         help="less exact scores, faster where the processor multiplies bfloat16",
     )
+    add(
+        "--onnx",
+        action="store_true",
+        help="compute what examples/export_onnx.py wrote, in ONNX Runtime; starts without Keras",
+    )
     add("--json", action="store_true", help="print a JSON object {label: score} a line")
     add("--summary", action="store_true", help="print the speed to standard error at the end")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.bfloat16 and arguments.onnx:
+        parser.error("--bfloat16 is for Keras; export_onnx.py has --int8 in its place")
+    return arguments
 
 
 def in_chunks(lines, size):
@@ -134,9 +143,6 @@ def answers(texts, predict, name, write):
 
 def main():
     arguments = parse_arguments()
-    # here, so that --help and a wrong option answer without waiting for TensorFlow
-    from support.served import Predictor, read_model
-
     sys.stdout.reconfigure(encoding="utf-8")
     served = read_model(arguments.model)
     labels = served.labels
@@ -159,6 +165,8 @@ def main():
         lines = decode("standard input", open(0, "rb", closefd=False))  # noqa: SIM115
     if arguments.bfloat16:
         served.use_bfloat16()
+    if arguments.onnx:
+        served.use_onnx()
     predict = Predictor(served, arguments.batch_size)
     write = as_json if arguments.json else as_tabs
 

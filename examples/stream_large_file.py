@@ -24,7 +24,8 @@ from support.albert_tiny import albert_tiny
 from support.checkpoints import open_checkpoint
 from support.data import LABEL_NAMES, TEXT_NAMES, default_files, label_splitter
 from support.download import find_checkpoint
-from support.served import Labels, write_model
+from support.saving import write_model
+from support.served import Labels
 from support.settings import BUNDLED_ENCODER
 from support.table import DataError, find_column, read_table
 from support.task import optimizer

@@ -5,7 +5,7 @@ import sys
 
 from support.data import Corpus
 from support.fine_grained import FineGrained
-from support.served import write_model
+from support.saving import write_model
 from support.settings import parse_arguments
 from support.task import Task, vocabulary_of
 

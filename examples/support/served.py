@@ -1,22 +1,17 @@
-"""The folder of a trained model: all that it takes to label new texts."""
+"""The folder of a trained model, read: all that it takes to label new texts."""
 
 import json
 import os
-import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from support import albert_tiny  # noqa: F401 (registers what saved models are made of)
 from support.table import DataError
 from support.tokenizer import load_tokenizer
 
-import keras
 import numpy as np
 
-import keras_mlc  # noqa: F401
-
-MODEL, VOCABULARY, LABELS = "model.keras", "vocab.txt", "labels.json"
+MODEL, VOCABULARY, LABELS, ONNX = "model.keras", "vocab.txt", "labels.json", "model.onnx"
 WIDTHS = (*range(4, 32, 4), *range(32, 64, 8), *range(64, 128, 16), *range(128, 513, 32))
 
 
@@ -48,6 +43,13 @@ class Served:
 
     @cached_property
     def model(self):
+        # here, because ONNX Runtime labels texts without waiting for Keras
+        from support import albert_tiny  # noqa: F401 (registers what saved models are made of)
+
+        import keras
+
+        import keras_mlc  # noqa: F401
+
         return keras.saving.load_model(self.folder / MODEL, compile=False)
 
     @cached_property
@@ -56,6 +58,7 @@ class Served:
 
     def use_bfloat16(self):
         """Compute the transformer layers in bfloat16, whatever they were trained in."""
+        import keras
 
         def lowered(layer):
             config = layer.get_config()
@@ -67,37 +70,34 @@ class Served:
         self.model = keras.models.clone_model(self.model, clone_function=lowered)
         self.model.set_weights(weights)
 
-
-def inference_model(model):
-    """The model from tokens to scores alone, without trainer, loss and optimizer.
-
-    It shares its layers with the trained one.
-    """
-    inner = getattr(model, "model", model)  # inside FGMTrainer and GradientPenaltyTrainer
-    return keras.Model(inner.input, inner.output, name=inner.name)
+    def use_onnx(self):
+        """Compute in ONNX Runtime what examples/export_onnx.py wrote."""
+        self.model = OnnxModel(self.folder / ONNX)
 
 
-def write_model(folder, model, vocabulary, labels):
-    """Write a model's folder; whoever reads sees a whole one or none.
+class OnnxModel:
+    """A model of ONNX Runtime, with the method of a Keras model that a `Predictor` calls."""
 
-    Args:
-        folder: the folder; one that is there already is replaced.
-        model: a trained model, or the trainer around it.
-        vocabulary: path of the `vocab.txt` that the texts were split with.
-        labels: its `Labels`.
-    """
-    folder = Path(folder)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    inference_model(model).save(partial / MODEL)
-    shutil.copyfile(vocabulary, partial / VOCABULARY)
-    content = {name: value for name, value in asdict(labels).items() if value is not None}
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    (partial / LABELS).write_text(text + "\n", encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(partial, folder)
+    def __init__(self, path):
+        try:
+            import onnxruntime
+        except ImportError:
+            raise DataError("ONNX Runtime is missing: pip install onnxruntime") from None
+        if not path.is_file():
+            raise DataError(
+                f"{path}: there is no such file. `python examples/export_onnx.py {path.parent}` "
+                "writes it."
+            )
+        options = onnxruntime.SessionOptions()
+        if hasattr(os, "sched_getaffinity"):  # otherwise a thread for each core of the machine
+            options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        try:
+            self.session = onnxruntime.InferenceSession(path, options)
+        except Exception as error:  # it has a class of its own for every reason
+            raise DataError(f"{path}: ONNX Runtime cannot read it ({error}).") from None
+
+    def predict_on_batch(self, inputs):
+        return self.session.run(None, inputs)[0]
 
 
 def read_model(folder):

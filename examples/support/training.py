@@ -7,7 +7,7 @@ from functools import cached_property
 
 from support.data import load_corpus
 from support.fine_grained import load_fine_grained
-from support.served import write_model
+from support.saving import write_model
 from support.table import DataError
 from support.task import Task, checkpoint_of, tokenizer_of, vocabulary_of
 from support.thresholds import tune_thresholds

@@ -138,7 +138,7 @@ def test_a_write_that_fails_leaves_the_old_folder(saved, tmp_path, monkeypatch):
     folder = tmp_path / "model"
     save_row("sigmoid", folder, tmp_path / "encoder", monkeypatch)
     before = (folder / "model.keras").read_bytes()
-    monkeypatch.setattr("support.served.shutil.copyfile", lambda *_: 1 / 0)
+    monkeypatch.setattr("support.saving.shutil.copyfile", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_row("sigmoid", folder, tmp_path / "encoder", monkeypatch)
     assert (folder / "model.keras").read_bytes() == before

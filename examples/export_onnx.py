@@ -1,0 +1,127 @@
+"""Export a trained model to ONNX.
+
+    python examples/export_onnx.py runs/mine/models/sigmoid-seed0 --int8
+    python examples/predict.py runs/mine/models/sigmoid-seed0 texts.txt --onnx
+
+This writes `model.onnx` into the model's folder. The file computes in float32; with `--int8` its
+matrices are rounded to 8 bits, in which most processors multiply faster.
+
+With FILE, texts one a line, it says how far the scores are from those of Keras, and how many
+answers are others: labels above and below their thresholds, or levels of aspects.
+"""
+
+import argparse
+import importlib.util
+import os
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+from support.served import ONNX, OnnxModel, Predictor, read_model
+from support.table import DataError, read_lines
+
+import numpy as np
+
+PACKAGES = "onnx", "tf2onnx", "onnxruntime"
+TEXTS = 10_000  # that are compared at most
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", metavar="MODEL_FOLDER", help="a folder below OUTPUT/models")
+    parser.add_argument("file", metavar="FILE", nargs="?", help="texts to compare the scores on")
+    parser.add_argument("--int8", action="store_true", help="round the matrices to 8 bits")
+    return parser.parse_args()
+
+
+def in_float32(model):
+    """The same model, computing in float32: ONNX Runtime has no matrices of bfloat16 on a CPU."""
+    import keras
+
+    config = model.to_json().replace('"mixed_bfloat16"', '"float32"')
+    copy = keras.models.model_from_json(config.replace('"mixed_float16"', '"float32"'))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def export(model, path):
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise DataError(
+            f"The export goes through TensorFlow, and the backend is {keras.backend.backend()}. "
+            "Run it with KERAS_BACKEND=tensorflow: a saved model is the same on every backend."
+        )
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DataError(f"Not installed: {', '.join(missing)}. pip install {' '.join(PACKAGES)}")
+    one = np.ones((1, 3), "int32")
+    model.predict_on_batch(dict.fromkeys(model.input, one))  # Keras exports no model before a call
+    try:
+        model.export(path, format="onnx", verbose=False)
+    except ValueError as error:
+        raise DataError(f"Keras {keras.__version__} cannot export it ({error}).") from None
+
+
+def quantize(path):
+    """Round a file's matrices to 8 bits, each column with its own scale.
+
+    Activations are rounded while it computes. ("Dynamic quantization" in ONNX Runtime.)
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
+
+    # without constants folded, matrices that are reshaped in the graph would stay as they are
+    quant_pre_process(path, path, skip_symbolic_shape=True)
+    graph = onnx.load(path)
+    # Gemm with beta = 0, as tf2onnx writes it where there is no bias, would stay as well
+    for node in graph.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Gemm" and len(node.input) == 2 and attribute.name == "beta":
+                attribute.f = 1.0
+    quantize_dynamic(graph, path, weight_type=QuantType.QInt8, per_channel=True)
+
+
+def compare(served, model, texts):
+    """The largest difference of a score, and the share of answers that are others."""
+    expected = Predictor(served, 32)(texts)
+    served.model = model
+    found = Predictor(served, 32)(texts)
+    if served.labels.aspects:
+        others = found.argmax(-1) != expected.argmax(-1)
+    else:
+        thresholds = np.array(served.labels.thresholds, "float32")
+        others = (found > thresholds) != (expected > thresholds)
+    return np.abs(found - expected).max(), others.mean()
+
+
+def main():
+    arguments = parse_arguments()
+    served = read_model(arguments.model)
+    texts = []
+    if arguments.file:
+        texts = [line for line in islice(read_lines(arguments.file), TEXTS) if line.strip()]
+    path = Path(arguments.model) / ONNX
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        partial = Path(scratch) / ONNX
+        export(in_float32(served.model), partial)
+        if arguments.int8:
+            quantize(partial)
+        model = OnnxModel(partial)  # reads it, before another one is replaced
+        os.replace(partial, path)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    if texts:
+        difference, others = compare(served, model, texts)
+        print(
+            f"{len(texts):,} texts: scores within {difference:.2g} of Keras's, "
+            f"{others:.2%} of the answers are others"
+        )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DataError as error:
+        raise SystemExit(str(error)) from None

@@ -1,0 +1,43 @@
+"""The folder of a trained model, written."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from support.served import LABELS, MODEL, VOCABULARY
+
+import keras
+
+
+def inference_model(model):
+    """The model from tokens to scores alone, without trainer, loss and optimizer.
+
+    It shares its layers with the trained one.
+    """
+    inner = getattr(model, "model", model)  # inside FGMTrainer and GradientPenaltyTrainer
+    return keras.Model(inner.input, inner.output, name=inner.name)
+
+
+def write_model(folder, model, vocabulary, labels):
+    """Write a model's folder; whoever reads sees a whole one or none.
+
+    Args:
+        folder: the folder; one that is there already is replaced.
+        model: a trained model, or the trainer around it.
+        vocabulary: path of the `vocab.txt` that the texts were split with.
+        labels: its `Labels`.
+    """
+    folder = Path(folder)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    inference_model(model).save(partial / MODEL)
+    shutil.copyfile(vocabulary, partial / VOCABULARY)
+    content = {name: value for name, value in asdict(labels).items() if value is not None}
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    (partial / LABELS).write_text(text + "\n", encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(partial, folder)

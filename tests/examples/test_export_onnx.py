@@ -1,0 +1,149 @@
+"""`export_onnx.py` and `predict.py --onnx` on small saved models."""
+
+import json
+import os
+import subprocess
+import sys
+
+from support.served import OnnxModel, Predictor, read_model
+from support.table import DataError
+
+import keras
+import numpy as np
+import pytest
+
+import export_onnx
+import predict
+from backends import tensorflow_only
+from saved_models import TEXTS, save_row
+
+onnx = pytest.importorskip("onnx")
+for package in ("onnxruntime", "tf2onnx"):
+    pytest.importorskip(package)
+pytestmark = tensorflow_only
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    with pytest.MonkeyPatch.context() as patch:
+        for row in ("sigmoid", "text_cnn", "bilstm_attention", "fine_grained"):
+            save_row(row, folder / row, folder / "encoder", patch)
+    (folder / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    return folder
+
+
+def call(module, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, arguments)])
+    module.main()
+
+
+def export(monkeypatch, folder, *options):
+    try:
+        call(export_onnx, monkeypatch, folder, *options)
+    except DataError as error:
+        if "cannot export" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("row", ["sigmoid", "text_cnn", "bilstm_attention", "fine_grained"])
+@pytest.mark.parametrize(("options", "near"), [([], 2e-4), (["--int8"], 0.05)])
+def test_labels_are_those_of_keras(folders, monkeypatch, capsys, row, options, near):
+    export(monkeypatch, folders / row, folders / "texts.txt", *options)
+    assert "4 texts: scores within " in capsys.readouterr().out
+    answers = []
+    for engine in ([], ["--onnx"]):
+        every = [] if row == "fine_grained" else ["--top", "3"]
+        call(predict, monkeypatch, folders / row, folders / "texts.txt", "--json", *every, *engine)
+        answers.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    assert len(answers[0]) == 4
+    for expected, found in zip(*answers, strict=True):
+        assert found == pytest.approx(expected, abs=near)
+
+
+def test_8_bits_are_used_for_every_matrix(folders, monkeypatch):
+    export(monkeypatch, folders / "sigmoid", "--int8")
+    graph = onnx.load(folders / "sigmoid" / "model.onnx").graph
+    weights = {tensor.name for tensor in graph.initializer}
+    multiplied = [node for node in graph.node if node.op_type == "MatMulInteger"]
+    assert len([node for node in multiplied if weights & {*node.input}]) >= 14
+    left = [node for node in graph.node if node.op_type in ("MatMul", "Gemm")]
+    assert not [node.name for node in left if weights & {*node.input}]
+
+
+def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path, monkeypatch):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        save_row("bilstm_attention", tmp_path / "model", tmp_path / "encoder", monkeypatch)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    served = read_model(tmp_path / "model")
+    assert served.model.layers[-1].compute_dtype == "bfloat16"
+    export(monkeypatch, tmp_path / "model")
+    served.model = export_onnx.in_float32(served.model)
+    expected = Predictor(served, 4)(TEXTS)
+    served.use_onnx()
+    np.testing.assert_allclose(Predictor(served, 4)(TEXTS), expected, rtol=0, atol=1e-5)
+
+
+def test_the_comparison_counts_other_answers(folders):
+    served = read_model(folders / "sigmoid")
+    scores = Predictor(served, 4)(TEXTS)
+    served.labels.thresholds = (scores[0] - 0.5).tolist()
+
+    class Moved:
+        def predict_on_batch(self, inputs):
+            rows = len(inputs["token_ids"])
+            return np.repeat(scores[:1] - [[0, 1, 0]], rows, axis=0)
+
+    difference, others = export_onnx.compare(served, Moved(), TEXTS[:1])
+    assert difference == pytest.approx(1)
+    assert others == pytest.approx(1 / 3)
+
+
+def test_labels_are_given_without_loading_keras(folders, monkeypatch, pytestconfig):
+    export(monkeypatch, folders / "sigmoid")
+    program = """
+import sys, predict
+predict.main()
+assert not {"keras", "tensorflow"} & {*sys.modules}
+"""
+    command = [sys.executable, "-c", program, folders / "sigmoid", folders / "texts.txt", "--onnx"]
+    path = str(pytestconfig.rootpath / "examples")
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 4
+
+
+def test_what_is_missing_or_damaged_is_named(folders, tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(DataError, match=r"no such file. `python examples/export_onnx.py .*writes"):
+        OnnxModel(path)
+    path.write_bytes(b"no model")
+    with pytest.raises(DataError, match=r"model.onnx: ONNX Runtime cannot read it"):
+        OnnxModel(path)
+    with pytest.raises(SystemExit):
+        call(predict, monkeypatch, folders / "sigmoid", "--onnx", "--bfloat16")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DataError, match="pip install onnxruntime"):
+        OnnxModel(path)
+
+
+def test_an_export_that_fails_leaves_what_was_there(folders, monkeypatch):
+    folder = folders / "text_cnn"
+    export(monkeypatch, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr("export_onnx.quantize", lambda path: path.write_bytes(b"half a model"))
+        with pytest.raises(DataError, match="cannot read it"):
+            call(export_onnx, patch, folder, "--int8")
+    with monkeypatch.context() as patch:
+        patch.setattr("keras.backend.backend", lambda: "torch")
+        with pytest.raises(DataError, match="KERAS_BACKEND=tensorflow"):
+            call(export_onnx, patch, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("export_onnx.PACKAGES", ("onnx", "no_such_package"))
+        with pytest.raises(DataError, match=r"Not installed: no_such_package\. pip install"):
+            call(export_onnx, patch, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
