@@ -6,8 +6,8 @@
 This writes `model.onnx` into the model's folder. The file computes in float32; with `--int8` its
 matrices are rounded to 8 bits, in which most processors multiply faster.
 
-With FILE, texts one a line, it says how far the scores are from those of Keras, and how many
-answers are others: labels above and below their thresholds, or levels of aspects.
+With FILE, texts one a line, it says how far the scores are from those of Keras in float32, and how
+many answers are others: labels above and below their thresholds, or levels of aspects.
 """
 
 import argparse
@@ -62,7 +62,9 @@ def export(model, path):
     try:
         model.export(path, format="onnx", verbose=False)
     except ValueError as error:
-        raise DataError(f"Keras {keras.__version__} cannot export it ({error}).") from None
+        raise DataError(
+            f"Keras {keras.__version__} cannot export this model, 3.15 can. It says: {error}"
+        ) from None
 
 
 def quantize(path):
@@ -106,7 +108,8 @@ def main():
     path = Path(arguments.model) / ONNX
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         partial = Path(scratch) / ONNX
-        export(in_float32(served.model), partial)
+        served.model = in_float32(served.model)
+        export(served.model, partial)
         if arguments.int8:
             quantize(partial)
         model = OnnxModel(partial)  # reads it, before another one is replaced
