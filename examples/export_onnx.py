@@ -3,8 +3,10 @@
     python examples/export_onnx.py runs/mine/models/sigmoid-seed0 --int8
     python examples/predict.py runs/mine/models/sigmoid-seed0 texts.txt --onnx
 
-This writes `model.onnx` into the model's folder. The file computes in float32; with `--int8` its
-matrices are rounded to 8 bits, in which most processors multiply faster.
+This writes `model.onnx` into the model's folder. The file computes in float32; with `--int8` the
+matrices of dense layers are rounded to 8 bits, in which most processors multiply faster. The scale
+of what they are multiplied with is that of the batch, so a text's scores depend a little on the
+texts that are computed with it.
 
 With FILE, texts one a line, it says how far the scores are from those of Keras in float32, and how
 many answers are others: labels above and below their thresholds, or levels of aspects.
@@ -12,12 +14,12 @@ many answers are others: labels above and below their thresholds, or levels of a
 
 import argparse
 import importlib.util
+import logging
 import os
-import tempfile
 from itertools import islice
-from pathlib import Path
 
-from support.served import ONNX, OnnxModel, Predictor, read_model
+from support.served import MADE_FROM, MODEL, ONNX, OnnxModel, Predictor, read_model
+from support.settings import fingerprint
 from support.table import DataError, read_lines
 
 import numpy as np
@@ -32,8 +34,21 @@ def parse_arguments():
     )
     parser.add_argument("model", metavar="MODEL_FOLDER", help="a folder below OUTPUT/models")
     parser.add_argument("file", metavar="FILE", nargs="?", help="texts to compare the scores on")
-    parser.add_argument("--int8", action="store_true", help="round the matrices to 8 bits")
+    parser.add_argument("--int8", action="store_true", help="round matrices to 8 bits")
     return parser.parse_args()
+
+
+def check_environment():
+    import keras
+
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DataError(f"Not installed: {', '.join(missing)}. pip install {' '.join(PACKAGES)}")
+    if keras.backend.backend() != "tensorflow":
+        raise DataError(
+            f"The export goes through TensorFlow, and the backend is {keras.backend.backend()}. "
+            "Run it with KERAS_BACKEND=tensorflow: a saved model is the same on every backend."
+        )
 
 
 def in_float32(model):
@@ -49,28 +64,22 @@ def in_float32(model):
 def export(model, path):
     import keras
 
-    if keras.backend.backend() != "tensorflow":
-        raise DataError(
-            f"The export goes through TensorFlow, and the backend is {keras.backend.backend()}. "
-            "Run it with KERAS_BACKEND=tensorflow: a saved model is the same on every backend."
-        )
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise DataError(f"Not installed: {', '.join(missing)}. pip install {' '.join(PACKAGES)}")
     one = np.ones((1, 3), "int32")
     model.predict_on_batch(dict.fromkeys(model.input, one))  # Keras exports no model before a call
     try:
         model.export(path, format="onnx", verbose=False)
     except ValueError as error:
         raise DataError(
-            f"Keras {keras.__version__} cannot export this model, 3.15 can. It says: {error}"
+            f"Keras {keras.__version__} cannot export it (3.15 was tested): {error}"
         ) from None
 
 
 def quantize(path):
-    """Round a file's matrices to 8 bits, each column with its own scale.
+    """Round the matrices of dense layers to 8 bits, each column with its own scale.
 
-    Activations are rounded while it computes. ("Dynamic quantization" in ONNX Runtime.)
+    Embeddings and convolutions get one scale each. An LSTM's matrices are rounded too, but it goes
+    on multiplying in float32. Activations are rounded while the model computes, with one scale for
+    a batch. ("Dynamic quantization" in ONNX Runtime.)
     """
     import onnx
     from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
@@ -83,7 +92,17 @@ def quantize(path):
         for attribute in node.attribute:
             if node.op_type == "Gemm" and len(node.input) == 2 and attribute.name == "beta":
                 attribute.f = 1.0
+    logging.disable(logging.WARNING)  # it prints the loop of an LSTM, which it leaves alone
     quantize_dynamic(graph, path, weight_type=QuantType.QInt8, per_channel=True)
+
+
+def sign(path, model):
+    """Write into the file which Keras model it was made from."""
+    import onnx
+
+    file = onnx.load(path)
+    onnx.helper.set_model_props(file, {MADE_FROM: fingerprint(model)})
+    onnx.save(file, path)
 
 
 def compare(served, model, texts):
@@ -105,22 +124,28 @@ def main():
     texts = []
     if arguments.file:
         texts = [line for line in islice(read_lines(arguments.file), TEXTS) if line.strip()]
-    path = Path(arguments.model) / ONNX
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        partial = Path(scratch) / ONNX
+        if not texts:
+            raise DataError(f"{arguments.file}: there is no text in it to compare scores on.")
+    check_environment()
+    path = served.folder / ONNX
+    partial = path.with_name("partial.onnx")  # Keras wants the ending
+    try:
         served.model = in_float32(served.model)
         export(served.model, partial)
         if arguments.int8:
             quantize(partial)
-        model = OnnxModel(partial)  # reads it, before another one is replaced
+        sign(partial, served.folder / MODEL)
+        model = OnnxModel(partial)
+        if texts:
+            difference, others = compare(served, model, texts)
+            print(
+                f"{len(texts):,} texts: scores within {difference:.2g} of Keras's, "
+                f"{others:.2%} of the answers are others"
+            )
         os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    if texts:
-        difference, others = compare(served, model, texts)
-        print(
-            f"{len(texts):,} texts: scores within {difference:.2g} of Keras's, "
-            f"{others:.2%} of the answers are others"
-        )
 
 
 if __name__ == "__main__":

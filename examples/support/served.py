@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from support.settings import fingerprint
 from support.table import DataError
 from support.tokenizer import load_tokenizer
 
 import numpy as np
 
 MODEL, VOCABULARY, LABELS, ONNX = "model.keras", "vocab.txt", "labels.json", "model.onnx"
+MADE_FROM = "made from"  # entry of the ONNX file
 WIDTHS = (*range(4, 32, 4), *range(32, 64, 8), *range(64, 128, 16), *range(128, 513, 32))
 
 
@@ -73,6 +75,11 @@ class Served:
     def use_onnx(self):
         """Compute in ONNX Runtime what examples/export_onnx.py wrote."""
         self.model = OnnxModel(self.folder / ONNX)
+        if self.model.made_from != fingerprint(self.folder / MODEL):
+            raise DataError(
+                f"{self.folder / ONNX} was made from another {MODEL}. `python "
+                f"examples/export_onnx.py {self.folder}` makes it anew."
+            )
 
 
 class OnnxModel:
@@ -95,6 +102,11 @@ class OnnxModel:
             self.session = onnxruntime.InferenceSession(path, options)
         except Exception as error:  # it has a class of its own for every reason
             raise DataError(f"{path}: ONNX Runtime cannot read it ({error}).") from None
+
+    @property
+    def made_from(self):
+        """The fingerprint of the Keras model that it was made from."""
+        return self.session.get_modelmeta().custom_metadata_map.get(MADE_FROM)
 
     def predict_on_batch(self, inputs):
         return self.session.run(None, inputs)[0]
@@ -134,7 +146,7 @@ class Predictor:
         self.tokenizer.no_padding()
 
     def __call__(self, texts):
-        """The outputs for N texts, (N, C) or (N, A, L)."""
+        """The outputs for N texts, (N, C) or (N, A, L); one that is not a number raises."""
         encodings = self.tokenizer.encode_batch(texts)
         order = sorted(range(len(texts)), key=lambda i: len(encodings[i]))
         outputs = None
@@ -144,12 +156,17 @@ class Predictor:
             if outputs is None:
                 outputs = np.empty((len(texts), *found.shape[1:]), "float32")
             outputs[places] = found[: len(places)]
+        if np.isnan(outputs).any():
+            text = texts[np.argwhere(np.isnan(outputs))[0, 0]].strip()
+            raise DataError(f"The model gives NaN for {text!r}: its weights or file are broken.")
         return outputs
 
     def batch(self, ids):
         """The outputs for a batch of token ids, of which the last are the longest."""
         width = min([w for w in WIDTHS if w >= len(ids[-1])] or [len(ids[-1])])
         rows = min(self.batch_size, 1 << (len(ids) - 1).bit_length())
+        # the last text again and again: a row without any would move the scale of 8-bit activations
+        ids = ids + ids[-1:] * (rows - len(ids))
         token_ids = np.zeros((rows, min(width, self.longest)), "int32")
         padding_mask = np.zeros_like(token_ids)
         for row, text in enumerate(ids):

@@ -199,8 +199,12 @@ def _maximum(activations: Tensor, mask: Tensor) -> Tensor:
     """Return the maximum over time, over the steps of the mask where it has any, else 0."""
     if mask is None:
         return ops.max(activations, axis=1)
-    highest = ops.max(ops.where(mask, activations, -float("inf")), axis=1)
-    return ops.where(ops.any(mask, axis=1), highest, 0.0)
+    some = ops.any(mask, axis=1, keepdims=True)
+    # A sample without any step counts all of them. Its maximum would be infinite, and where models
+    # are exported, `where` may be a product: 0 * inf, NaN.
+    counted = ops.logical_or(mask, ops.logical_not(some))
+    highest = ops.max(ops.where(counted, activations, -float("inf")), axis=1)
+    return ops.where(ops.squeeze(some, axis=1), highest, 0.0)
 
 
 def _own(initializer: Any) -> Any:

@@ -29,8 +29,14 @@ def folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for row in ("sigmoid", "text_cnn", "bilstm_attention", "fine_grained"):
             save_row(row, folder / row, folder / "encoder", patch)
-    (folder / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    # three, so that a batch is filled up to four
+    (folder / "texts.txt").write_text("\n".join(TEXTS[:3]), encoding="utf-8")
     return folder
+
+
+def answers(folder, monkeypatch, capsys, *options):
+    call(predict, monkeypatch, folder, folder.parent / "texts.txt", "--json", *options)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def call(module, monkeypatch, *arguments):
@@ -51,18 +57,16 @@ def export(monkeypatch, folder, *options):
 @pytest.mark.parametrize(("options", "near"), [([], 2e-4), (["--int8"], 0.05)])
 def test_labels_are_those_of_keras(folders, monkeypatch, capsys, row, options, near):
     export(monkeypatch, folders / row, folders / "texts.txt", *options)
-    assert "4 texts: scores within " in capsys.readouterr().out
-    answers = []
-    for engine in ([], ["--onnx"]):
-        every = [] if row == "fine_grained" else ["--top", "3"]
-        call(predict, monkeypatch, folders / row, folders / "texts.txt", "--json", *every, *engine)
-        answers.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
-    assert len(answers[0]) == 4
-    for expected, found in zip(*answers, strict=True):
-        assert found == pytest.approx(expected, abs=near)
+    assert "3 texts: scores within " in capsys.readouterr().out
+    every = [] if row == "fine_grained" else ["--top", "3"]
+    expected = answers(folders / row, monkeypatch, capsys, *every)
+    found = answers(folders / row, monkeypatch, capsys, *every, "--onnx")
+    assert len(found) == len(expected) == 3
+    for scores, wanted in zip(found, expected, strict=True):
+        assert scores == pytest.approx(wanted, abs=near)
 
 
-def test_8_bits_are_used_for_every_matrix(folders, monkeypatch):
+def test_8_bits_are_used_for_every_dense_layer(folders, monkeypatch):
     export(monkeypatch, folders / "sigmoid", "--int8")
     graph = onnx.load(folders / "sigmoid" / "model.onnx").graph
     weights = {tensor.name for tensor in graph.initializer}
@@ -113,7 +117,7 @@ assert not {"keras", "tensorflow"} & {*sys.modules}
     path = str(pytestconfig.rootpath / "examples")
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert len(done.stdout.splitlines()) == 4
+    assert len(done.stdout.splitlines()) == 3
 
 
 def test_what_is_missing_or_damaged_is_named(folders, tmp_path, monkeypatch):
@@ -130,14 +134,36 @@ def test_what_is_missing_or_damaged_is_named(folders, tmp_path, monkeypatch):
         OnnxModel(path)
 
 
+def test_a_file_of_another_model_is_refused(folders, tmp_path, monkeypatch):
+    export(monkeypatch, folders / "sigmoid")
+    for name in ("model.onnx", "labels.json", "vocab.txt"):
+        (tmp_path / name).write_bytes((folders / "sigmoid" / name).read_bytes())
+    (tmp_path / "model.keras").write_bytes((folders / "text_cnn" / "model.keras").read_bytes())
+    with pytest.raises(DataError, match=r"made from another model.keras. .*export_onnx.py"):
+        call(predict, monkeypatch, tmp_path, folders / "texts.txt", "--onnx")
+
+
+def test_a_file_without_texts_is_refused(folders, tmp_path, monkeypatch):
+    (tmp_path / "empty.txt").write_text("\n \n")
+    with pytest.raises(DataError, match="no text in it to compare"):
+        call(export_onnx, monkeypatch, folders / "sigmoid", tmp_path / "empty.txt")
+    with pytest.raises(DataError, match=r"cannot be read .Is a directory"):
+        call(export_onnx, monkeypatch, folders / "sigmoid", tmp_path)
+
+
 def test_an_export_that_fails_leaves_what_was_there(folders, monkeypatch):
     folder = folders / "text_cnn"
     export(monkeypatch, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with monkeypatch.context() as patch:
-        patch.setattr("export_onnx.quantize", lambda path: path.write_bytes(b"half a model"))
+        patch.setattr("export_onnx.sign", lambda path, _: path.write_bytes(b"half a model"))
         with pytest.raises(DataError, match="cannot read it"):
-            call(export_onnx, patch, folder, "--int8")
+            call(export_onnx, patch, folder)
+    with monkeypatch.context() as patch:
+        nothing = np.full((4, 3), np.nan)
+        patch.setattr("support.served.OnnxModel.predict_on_batch", lambda *_: nothing)
+        with pytest.raises(DataError, match="gives NaN for 'word1 word2 unheard'"):
+            call(export_onnx, patch, folder, folders / "texts.txt")
     with monkeypatch.context() as patch:
         patch.setattr("keras.backend.backend", lambda: "torch")
         with pytest.raises(DataError, match="KERAS_BACKEND=tensorflow"):
