@@ -64,9 +64,10 @@ def scores_chart(groups):
     axes.set_xlabel("micro F1 on the test rows")
     if "tfidf" in groups:
         axes.axvline(mean(groups["tfidf"]), color=GREY, linestyle="--", linewidth=1, zorder=0)
-    seeds = max(len(runs) for runs in groups.values())
-    if seeds > 1:
-        axes.set_title(f"Mean and standard deviation of {seeds} seeds", loc="left", fontsize=10)
+    seeds = {len(runs) for name, runs in groups.items() if name != "tfidf"} or {1}
+    if max(seeds) > 1:
+        number = f"{max(seeds)}" if len(seeds) == 1 else f"up to {max(seeds)}"
+        axes.set_title(f"Mean and standard deviation of {number} seeds", loc="left", fontsize=10)
     return figure
 
 
