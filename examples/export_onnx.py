@@ -16,6 +16,7 @@ import argparse
 import importlib.util
 import logging
 import os
+import re
 from itertools import islice
 
 from support.served import MADE_FROM, MODEL, ONNX, OnnxModel, Predictor, read_model
@@ -55,8 +56,8 @@ def in_float32(model):
     """The same model, computing in float32: ONNX Runtime has no matrices of bfloat16 on a CPU."""
     import keras
 
-    config = model.to_json().replace('"mixed_bfloat16"', '"float32"')
-    copy = keras.models.model_from_json(config.replace('"mixed_float16"', '"float32"'))
+    config = re.sub('"mixed_b?float16"', '"float32"', model.to_json())
+    copy = keras.models.model_from_json(config)
     copy.set_weights(model.get_weights())
     return copy
 
@@ -93,7 +94,10 @@ def quantize(path):
             if node.op_type == "Gemm" and len(node.input) == 2 and attribute.name == "beta":
                 attribute.f = 1.0
     logging.disable(logging.WARNING)  # it prints the loop of an LSTM, which it leaves alone
-    quantize_dynamic(graph, path, weight_type=QuantType.QInt8, per_channel=True)
+    try:
+        quantize_dynamic(graph, path, weight_type=QuantType.QInt8, per_channel=True)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def sign(path, model):

@@ -21,29 +21,31 @@ from marks import fill
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 PAGE = RESULTS / "README.md"
+LONGER = "128 tokens, 3 epochs, encoder adapted to the texts"
+CLS = "[CLS] alone, as published"
 BESIDE = [
     ("duee65", "multilabel_crossentropy", "–"),
     ("duee65-5-epochs", "multilabel_crossentropy", "5 epochs"),
-    ("duee65-128", "multilabel_crossentropy", "128 tokens, 3 epochs, encoder adapted to the texts"),
+    ("duee65-128", "multilabel_crossentropy", LONGER),
     ("duee65", "fgm", "–"),
     ("duee65-5-epochs", "fgm", "5 epochs"),
     ("duee65-adapted", "fgm", "5 epochs, encoder adapted to the texts"),
-    ("duee65-128", "fgm", "128 tokens, 3 epochs, encoder adapted to the texts"),
+    ("duee65-128", "fgm", LONGER),
     ("duee65", "r_drop", "–"),
-    ("duee65-128", "r_drop", "128 tokens, 3 epochs, encoder adapted to the texts"),
+    ("duee65-128", "r_drop", LONGER),
     ("duee65-dropout", "sigmoid", "R-Drop's dropout, 0.1"),
     ("duee65", "sigmoid", "–"),
-    ("duee65-128", "sigmoid", "128 tokens, 3 epochs, encoder adapted to the texts"),
+    ("duee65-128", "sigmoid", LONGER),
     ("duee65-random", "sigmoid", "from random weights"),
     ("duee65", "text_cnn", "–"),
     ("duee65-random", "text_cnn", "from random weights, learning rate 2e-4"),
-    ("duee65-cls", "text_cnn", "[CLS] alone, as published"),
+    ("duee65-cls", "text_cnn", CLS),
     ("duee65", "bilstm_sigmoid", "–"),
-    ("duee65-cls", "bilstm_sigmoid", "[CLS] alone, as published"),
+    ("duee65-cls", "bilstm_sigmoid", CLS),
     ("duee65", "bilstm_multilabel_crossentropy", "–"),
-    ("duee65-cls", "bilstm_multilabel_crossentropy", "[CLS] alone, as published"),
+    ("duee65-cls", "bilstm_multilabel_crossentropy", CLS),
     ("duee65", "bilstm_attention", "–"),
-    ("duee65-cls", "bilstm_attention", "[CLS] alone, as published"),
+    ("duee65-cls", "bilstm_attention", CLS),
 ]
 SCORES = "micro F1", "macro F1", "weighted F1", "subset accuracy"
 

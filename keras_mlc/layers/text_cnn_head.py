@@ -161,8 +161,15 @@ class TextCNNHead(keras.layers.Layer):
             mask = ops.expand_dims(mask, -1)
             # Zeros instead of whatever the padding holds, as "same" padding has beyond the ends.
             inputs = ops.where(mask, inputs, 0.0)
-        features = [_maximum(convolution(inputs), mask) for convolution in self.convolutions]
-        outputs = self.feature_dropout(ops.concatenate(features, axis=-1), training=training)
+            some = ops.any(mask, axis=1)
+            # A sample without any step counts all of them. Its maximum would be infinite, and where
+            # models are exported, `where` may be a product: 0 * inf, NaN.
+            mask = ops.logical_or(mask, ops.expand_dims(ops.logical_not(some), 1))
+        maxima = [_maximum(convolution(inputs), mask) for convolution in self.convolutions]
+        features = ops.concatenate(maxima, axis=-1)
+        if mask is not None:
+            features = ops.where(some, features, 0.0)
+        outputs = self.feature_dropout(features, training=training)
         return outputs if self.num_labels is None else self.classifier(outputs)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> None:
@@ -196,15 +203,10 @@ class TextCNNHead(keras.layers.Layer):
 
 
 def _maximum(activations: Tensor, mask: Tensor) -> Tensor:
-    """Return the maximum over time, over the steps of the mask where it has any, else 0."""
-    if mask is None:
-        return ops.max(activations, axis=1)
-    some = ops.any(mask, axis=1, keepdims=True)
-    # A sample without any step counts all of them. Its maximum would be infinite, and where models
-    # are exported, `where` may be a product: 0 * inf, NaN.
-    counted = ops.logical_or(mask, ops.logical_not(some))
-    highest = ops.max(ops.where(counted, activations, -float("inf")), axis=1)
-    return ops.where(ops.squeeze(some, axis=1), highest, 0.0)
+    """Return the maximum over time, over the steps of the mask where there is one."""
+    if mask is not None:
+        activations = ops.where(mask, activations, -float("inf"))
+    return ops.max(activations, axis=1)
 
 
 def _own(initializer: Any) -> Any:
