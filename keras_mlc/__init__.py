@@ -1,12 +1,17 @@
 """Reusable Keras 3 layers and losses for multi-label text classification."""
 
+from keras_mlc.data import repeat_pairs
 from keras_mlc.layers import AttentionPooling, FineGrainedSoftmaxHead, TextCNNHead
 from keras_mlc.losses import (
     GradientPenaltyLoss,
+    MultilabelCategoricalCrossentropy,
     RDropLoss,
+    SparseMultilabelCategoricalCrossentropy,
     multilabel_categorical_crossentropy,
+    sparse_multilabel_categorical_crossentropy,
 )
-from keras_mlc.training import FGMTrainer
+from keras_mlc.metrics import MultilabelF1Score
+from keras_mlc.training import FGMTrainer, GradientPenaltyTrainer
 
 __version__ = "0.1.0"
 
@@ -15,7 +20,13 @@ __all__ = [
     "FGMTrainer",
     "FineGrainedSoftmaxHead",
     "GradientPenaltyLoss",
+    "GradientPenaltyTrainer",
+    "MultilabelCategoricalCrossentropy",
+    "MultilabelF1Score",
     "RDropLoss",
+    "SparseMultilabelCategoricalCrossentropy",
     "TextCNNHead",
     "multilabel_categorical_crossentropy",
+    "repeat_pairs",
+    "sparse_multilabel_categorical_crossentropy",
 ]

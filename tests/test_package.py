@@ -32,9 +32,8 @@ SYMBOLS = [getattr(module, name) for module, names in PUBLIC.items() for name in
 def test_public_names():
     for module, names in PUBLIC.items():
         assert module.__all__ == names
-    assert len(keras_mlc.__all__) == 7
-    for name in keras_mlc.__all__:
-        assert getattr(keras_mlc, name) in SYMBOLS
+    assert keras_mlc.__all__ == sorted(symbol.__name__ for symbol in SYMBOLS)
+    assert all(getattr(keras_mlc, symbol.__name__) is symbol for symbol in SYMBOLS)
     companions = [
         value
         for module in (data, metrics)
