@@ -23,18 +23,25 @@ def dead_links(description):
             yield link
 
 
-wheel = Path(sys.argv[1])
-archive = zipfile.ZipFile(wheel)
-tops = {name.split("/")[0] for name in archive.namelist()}
-strangers = {top for top in tops if top != "keras_mlc" and not top.endswith(".dist-info")}
-size = wheel.stat().st_size
-print(f"{wheel.name}: {size:,} bytes")
-if strangers or size >= LIMIT:
-    sys.exit(f"The wheel must hold keras_mlc alone, under {LIMIT:,} bytes. Also in it: {strangers}")
+def check(wheel):
+    """Leave with a message if something is wrong."""
+    archive = zipfile.ZipFile(wheel)
+    tops = {name.split("/")[0] for name in archive.namelist()}
+    strangers = {top for top in tops if top != "keras_mlc" and not top.endswith(".dist-info")}
+    size = wheel.stat().st_size
+    print(f"{wheel.name}: {size:,} bytes")
+    if strangers or size >= LIMIT:
+        sys.exit(
+            f"The wheel must hold keras_mlc alone, under {LIMIT:,} bytes. Also in it: {strangers}"
+        )
 
-(metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-description = message_from_bytes(archive.read(metadata)).get_payload(decode=True).decode()
-if dead := sorted(set(dead_links(description))):
-    sys.exit(f"Links that are dead on the package index: {', '.join(dead)}")
-if "](https://" not in description:
-    sys.exit("The description has no links at all: is it the README?")
+    (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    description = message_from_bytes(archive.read(metadata)).get_payload(decode=True).decode()
+    if dead := sorted(set(dead_links(description))):
+        sys.exit(f"Links that are dead on the package index: {', '.join(dead)}")
+    if f"]({REPOSITORY}blob/main/" not in description:
+        sys.exit("The description has no link into the repository: is it the README?")
+
+
+if __name__ == "__main__":
+    check(Path(sys.argv[1]))
