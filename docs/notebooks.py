@@ -51,7 +51,7 @@ def as_text(name, repository):
 
 def overview(repository):
     """Return the page that lists the scripts and the notebooks."""
-    branch = f"{repository}/blob/gh-pages/notebooks"  # where `mkdocs gh-deploy` puts the site
+    branch = f"{repository}/blob/gh-pages/main/notebooks"  # where the site of main is
     colab = branch.replace("https://github.com", "https://colab.research.google.com/github")
     kaggle = f"https://www.kaggle.com/kernels/welcome?src={branch}"
     lines = [

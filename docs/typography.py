@@ -1,0 +1,44 @@
+"""Formulas, and where lines break; `mkdocs.yml` names this file under `hooks`.
+
+Formulas become MathML, which browsers draw without a script and without a network.
+"""
+
+import html
+import re
+
+from latex2mathml.converter import convert
+
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+NARROW = re.compile(r'<(h1|t[dh]|(?:span|div)(?= class="md-ellipsis"))\b.*?</\1>', re.DOTALL)
+LONG_NAME = re.compile(r"(?<![^>\s])[^<>\s]{12,}(?=[^<>]*<)")
+JOINT = re.compile(r"(?<=[._(=/])(?=\w{3})|(?<=[a-z])(?=[A-Z])")
+INLINE_CODE = re.compile(r"<code>[^<]*--[^<]*</code>")
+OPTION = re.compile(r"(?<![\w-])--[\w-]{1,38}")
+
+
+def on_page_content(content, **_):
+    """Draw the formulas."""
+
+    def draw(match):
+        display = "inline" if match[1] == "span" else "block"
+        formula = convert(html.unescape(match[2]), display=display)
+        return formula if match[1] == "span" else f'<div class="arithmatex">{formula}</div>'
+
+    return FORMULA.sub(draw, content)
+
+
+def on_post_page(output, **_):
+    """Where a line is short, break names between their words, and options of a command nowhere."""
+
+    def between_words(narrow):
+        return LONG_NAME.sub(lambda name: JOINT.sub("<wbr>", name[0]), narrow[0])
+
+    def in_one(code):
+        return OPTION.sub(r'<span class="option">\g<0></span>', code[0])
+
+    return NARROW.sub(between_words, INLINE_CODE.sub(in_one, output))
+
+
+def on_post_template(output_content, **_):
+    """Do the same on the page for addresses that do not exist."""
+    return on_post_page(output_content)
