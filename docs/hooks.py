@@ -113,6 +113,8 @@ def on_page_markdown(markdown, page, config, files):
             LOG.warning("%s: no well-formed https address: %s", uri, url)
     if page.parent is None:
         page.meta["hide"] = ["navigation"]  # of one page
+    if uri.endswith("/results.md"):  # of a run: in the search below every page that explains
+        page.meta["search"] = {"boost": 1e-4}
     if "guides/" in uri:
         named = set(re.findall(r"\w+", markdown)).intersection(public_symbols())
         links = (

@@ -12,7 +12,7 @@ function choose(entries) {
   const translated = new Set(entries.filter(isChinese).map((entry) => page(entry).slice(3)));
   return entries
     .filter((entry) => isChinese(entry) || !translated.has(page(entry)))
-    .map((entry) => (isChinese(entry) ? entry : { ...entry, boost: (entry.boost ?? 1) / 100 }));
+    .map((entry) => (isChinese(entry) ? entry : { ...entry, boost: (entry.boost ?? 1) / 1e4 }));
 }
 
 // The longest words that the index has: the theme takes the shortest, and then prefixes of any length.
