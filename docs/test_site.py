@@ -247,3 +247,31 @@ def test_sections_of_docstrings_are_renamed_or_unfolded():
     value = symbol.docstring.value
     assert "Other Parameters: Call arguments:" in value
     assert "**Returns:**\n\nSee [`A`][keras_mlc.layers.A]." in value
+
+
+def test_a_recipe_without_a_translation_is_marked_between_those_that_have_one(tmp_path):
+    names = ["index.md", "a.md", "b.md", "c.md", "zh/index.md", "zh/a.md", "zh/c.md"]
+    for name in names:
+        path = tmp_path / "docs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"# Page {name}\n", encoding="utf-8")
+    settings = {
+        "site_name": "a site",
+        "docs_dir": str(tmp_path / "docs"),
+        "site_dir": str(tmp_path / "site"),
+        "use_directory_urls": False,
+        "theme": {"name": "material"},
+        "plugins": [],
+        "hooks": [languages.__file__],
+        "not_in_nav": "/zh/",
+        "nav": [{"Start": "index.md"}, {"Recipes": ["a.md", "b.md", "c.md"]}],
+        "extra": {"chinese": {"Start": "开始", "Recipes": "实践"}},
+    }
+    (tmp_path / "mkdocs.yml").write_text(json.dumps(settings), encoding="utf-8")
+    build(load_config(str(tmp_path / "mkdocs.yml")))
+    page = Page(tmp_path / "site/zh/a.html")
+    assert [texts for href, texts in page.links.items() if href == "../b.html"] == [
+        [f"Page b.md{languages.MARK}"]
+    ]
+    assert page.links["c.html"] == ["Page zh/c.md"]
+    assert page.values("link", rel="next") == [{"rel": "next", "href": "c.html"}]  # not to b
