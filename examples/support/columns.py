@@ -54,6 +54,12 @@ def named(columns, names):
     ]
 
 
+def known_names(columns):
+    """How many columns have a usual name."""
+    columns = [name.strip(' "') for name in columns]
+    return sum(len(named(columns, names)) for names in (TEXT_NAMES, SECOND_NAMES, LABEL_NAMES))
+
+
 def is_id(name):
     name = usual(name)
     return name in ID_NAMES or name.endswith("_id") or name.startswith(("unnamed", "__index"))
@@ -148,14 +154,14 @@ def find_roles(table, frame, options):
     what = "several columns have a name" if found else "no column has a name"
     rest = [table.columns[i] for i in others if i not in switches]
     how = f"Columns: {example(table, frame)}. Choose one by `--label-column`"
+    if others and all(holds_levels(frame[i]) for i in others):
+        how += "; these hold integers: if they are levels of aspects, examples/fine_grained.py"
     if switches:
         names = " ".join(table.columns[i] for i in switches)
         how += (
             f"; or, as some hold 0 and 1 while {rest} do not, `--label-columns {names}`, one for "
             "each label"
         )
-    elif others and all(holds_levels(frame[i]) for i in others):
-        how += "; these hold integers: if they are levels of aspects, examples/fine_grained.py"
     raise DataError(
         f"{table.path}: {what} known for `--label-column` ({', '.join(LABEL_NAMES)}), and not all "
         f"others hold 0 and 1, one for each label. {how}."

@@ -10,7 +10,7 @@ import io
 import re
 from contextlib import contextmanager
 
-from support.columns import TEXT_NAMES, named
+from support.columns import known_names
 from support.table import DataError, likely_encoding, marked_encoding, not_utf8, opened
 
 import pandas as pd
@@ -60,9 +60,8 @@ class Delimited:
         first = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
         present = [mark for mark in DELIMITERS if mark in first]
         even = [mark for mark in present if self.even(text, mark)]
-        if len(even) > 1:
-            headers = {mark: [name.strip(' "') for name in first.split(mark)] for mark in even}
-            even = [mark for mark in even if named(headers[mark], TEXT_NAMES)] or even
+        known = {mark: known_names(first.split(mark)) for mark in even}
+        even = [mark for mark in even if known[mark] == max(known.values())]
         if len(even) > 1 and even[0] != "\t":
             raise DataError(
                 f"{self.path}: every line splits evenly at each of {', '.join(map(repr, even))}. "

@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 from support.delimited import CHUNK, Delimited, find_encoding
@@ -179,15 +180,17 @@ def gathered(table, rows):
 
 def excel_table(path, options):
     """The one sheet of an .xlsx file that holds something, or the one that was told."""
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if "xl/workbook.xml" not in names:
-            raise DataError(f"{path}: a zip archive; unpack it.")
-        merged = any(
-            b"<mergeCell " in archive.read(name) for name in names if "worksheets/sheet" in name
-        )
     try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if "xl/workbook.xml" not in names:
+                raise DataError(f"{path}: a zip archive; unpack it.")
+            merged = any(
+                b"<mergeCell " in archive.read(name) for name in names if "worksheets/sheet" in name
+            )
         book = pd.ExcelFile(path, engine="openpyxl")
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: no whole Excel file or zip archive ({error}).") from None
     except ImportError:
         raise DataError(
             f"{path}: an Excel file is read by openpyxl: pip install openpyxl"

@@ -61,6 +61,8 @@ def parse_list(cell):
     cell = WRAPPED.sub(r"\1", cell)
     if cell[0] == "{" and cell[-1] == "}" and ":" in cell:
         raise CellError(f"neither a string nor a list: {cell[:60]}")
+    if re.match(r"[\[(]\s*[\[({]", cell) and re.search(r"['\"\d]", cell):
+        raise CellError(f"a list in a list: {cell[:60]}")
     if len(cell) < 2 or BRACKETS.get(cell[0]) != cell[-1]:
         return None
     inner = cell[1:-1].strip()

@@ -15,27 +15,6 @@ from build_corpus import shingles
 PLAIN = "label,content\na|b,first text\nb,second text\nc|a,third text\n"
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(content, name="train.csv"):
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def load(write):
-    """Load a training file, with a test file that suits every one."""
-
-    def load(content, test=None, **arguments):
-        test = content if test is None else test
-        return load_corpus(write(content), write(test, "test.csv"), **arguments)
-
-    return load
-
-
 @pytest.mark.parametrize(
     "content",
     [

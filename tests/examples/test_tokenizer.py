@@ -110,7 +110,7 @@ def test_the_configuration_says_whether_capitals_count(tmp_path, configuration, 
 
 @pytest.mark.parametrize("configuration", ["{", "[]", '{"do_lower_case": "false"}'])
 def test_a_configuration_that_cannot_be_read(tmp_path, configuration):
-    with pytest.raises(DataError, match="tokenizer_config.json"):
+    with pytest.raises(DataError, match=r"tokenizer_config\.json"):
         load_tokenizer(write(tmp_path, configuration))
 
 
