@@ -188,16 +188,14 @@ def excel_table(path, options):
             merged = any(
                 b"<mergeCell " in archive.read(name) for name in names if "worksheets/sheet" in name
             )
-        book = pd.ExcelFile(path, engine="openpyxl")
+        as_is = {"header": None, "dtype": object, "na_filter": False, "keep_default_na": False}
+        sheets = pd.read_excel(path, sheet_name=None, engine="openpyxl", **as_is)
     except (zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: no whole Excel file or zip archive ({error}).") from None
     except ImportError:
         raise DataError(
             f"{path}: an Excel file is read by openpyxl: pip install openpyxl"
         ) from None
-    with book:
-        as_is = {"header": None, "dtype": object, "na_filter": False, "keep_default_na": False}
-        sheets = {name: book.parse(name, **as_is) for name in book.sheet_names}
     if options.sheet is not None and options.sheet not in sheets:
         raise DataError(f"{path}: there is no sheet {options.sheet!r}. Sheets: {list(sheets)}.")
     full = [name for name, sheet in sheets.items() if len(sheet)]

@@ -37,10 +37,11 @@ class Data:
         for fine_grained in sorted({False, *(getattr(row, "FINE_GRAINED", False) for row in rows)}):
             try:
                 train, test = load(settings, fine_grained)
-                self.splits[fine_grained] = (*set_aside(train), test)
             except DataError as error:
                 self.problems[fine_grained] = error
                 continue
+            train, validation = set_aside(train)
+            self.splits[fine_grained] = (train, validation, test)
             self.notes += [note for note in train.notes + test.notes if note not in self.notes]
         if not self.splits:
             raise self.problems.get(False) or self.problems[True]
@@ -80,11 +81,9 @@ def load(settings, fine_grained):
 
 def set_aside(corpus):
     """Split a corpus into training and validation rows, the same way every time."""
-    if len(corpus) < 2:
-        raise DataError(
-            "One training row is left, and one is set aside for validation: at least 2 different "
-            "rows are needed."
-        )
+    if len(corpus) == 1:
+        corpus = replace(corpus, notes=[*corpus.notes, "One training row: it validates, too."])
+        return corpus, corpus
     order = np.random.default_rng(0).permutation(len(corpus))
     held_out = max(1, int(VALIDATION_SHARE * len(corpus)))
     targets = "levels" if hasattr(corpus, "levels") else "labels"
