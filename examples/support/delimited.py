@@ -17,7 +17,7 @@ import pandas as pd
 
 DELIMITERS = "\t,;|"
 HEAD = 1 << 18  # bytes that are looked at before anything is decided
-CHUNK = 50_000  # rows
+CHUNK = 20_000  # rows
 csv.field_size_limit(2**31 - 1)
 
 
