@@ -133,6 +133,9 @@ def find_roles(table, frame, options):
     text = find_text(table, frame, options)
     if options.no_header and len(frame):
         refuse_header(table, frame)
+    for name in (options.label_column, *(options.label_columns or ())):
+        if name == table.columns[text]:
+            raise DataError(f"{table.path}: column {name!r} cannot hold both texts and labels.")
     if options.label_columns:
         each = tuple(place_of(table, n, "--label-columns") for n in options.label_columns)
         return Roles(text, each=each)
@@ -166,6 +169,22 @@ def find_roles(table, frame, options):
         f"{table.path}: {what} known for `--label-column` ({', '.join(LABEL_NAMES)}), and not all "
         f"others hold 0 and 1, one for each label. {how}."
     )
+
+
+def alike(table, other, roles):
+    """The same columns as in another table, by their names; None where one of them is missing."""
+    names = [other.columns[i] for i in (roles.text, roles.label, *roles.each) if i is not None]
+    if len(table.columns) != len(other.columns) and table.columns[0] == other.columns[0] == "1":
+        raise DataError(
+            f"{table.path}: {len(table.columns)} columns where {other.path} has "
+            f"{len(other.columns)}."
+        )
+    if not set(names) <= set(table.columns):
+        return None
+    place = table.columns.index
+    label = None if roles.label is None else place(other.columns[roles.label])
+    each = tuple(place(other.columns[i]) for i in roles.each)
+    return Roles(place(other.columns[roles.text]), label, each)
 
 
 def refuse_header(table, frame):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from support.columns import OFF, ON, find_roles
+from support.columns import OFF, ON, alike, find_roles
 from support.file_options import FileOptions
 from support.files import open_table
 from support.labels import CellReader
@@ -97,14 +97,17 @@ def read_labelled(paths, options):
     """
     tables = [open_table(path, options) for path in paths]
     frames = [table.frame() for table in tables]
-    roles = [find_roles(*both, options) for both in zip(tables, frames, strict=True)]
+    first = find_roles(tables[0], frames[0], options)
+    roles = [
+        alike(table, tables[0], first) or find_roles(table, frame, options)
+        for table, frame in zip(tables, frames, strict=True)
+    ]
     texts, targets, notes = [], [], []
     for table, frame, role in zip(tables, frames, roles, strict=True):
         found, kept, said = with_text(table, frame, role.text)
         texts.append(found)
         targets.append(frame if len(kept) == len(frame) else frame.iloc[kept])
         notes.append(said)
-    first = roles[0]
     text = f"Texts: column {tables[0].columns[first.text]!r}."
     if first.label is None:
         names = [tables[0].columns[i] for i in first.each]
@@ -113,6 +116,8 @@ def read_labelled(paths, options):
             if missing := [name for name in names if name not in table.columns]:
                 raise DataError(f"{table.path}: columns {missing} of {tables[0].path} are missing.")
             sets.append(switched(table, target, names))
+        if never := [name for name in names if not any(name in found for found in set(sets[0]))]:
+            notes[0].append(f"Columns without a 1 in training are no labels: {listing(never)}.")
         how = f"{text} Labels: a column of 0 and 1 for each."
     else:
         cells = []
@@ -163,7 +168,7 @@ def texts_in(table, frame, column):
     """The texts of the rows that have one, and the positions of these rows."""
     texts, kept = [], []
     for position, text in enumerate(frame[column].tolist()):
-        if isinstance(text, list | dict):
+        if isinstance(text, list | dict | bytes):
             raise DataError(
                 f"{table.place(int(frame.index[position]))}: column {table.columns[column]!r} "
                 f"holds no text but {text!r:.60}"

@@ -11,12 +11,11 @@ import re
 from contextlib import contextmanager
 
 from support.columns import known_names
-from support.table import DataError, likely_encoding, marked_encoding, not_utf8, opened
+from support.table import HEAD, DataError, find_encoding, opened, wrong_encoding
 
 import pandas as pd
 
 DELIMITERS = "\t,;|"
-HEAD = 1 << 18  # bytes that are looked at before anything is decided
 CHUNK = 20_000  # rows
 csv.field_size_limit(2**31 - 1)
 
@@ -41,7 +40,7 @@ class Delimited:
         try:
             text = decoder.decode(head, final=self.whole)
         except UnicodeError:
-            raise self.wrong_encoding() from None
+            raise wrong_encoding(self.path, self.encoding) from None
         told = re.match(r'"?sep=(.)"?(\r\n|\r|\n)', text, re.IGNORECASE)  # a line of Excel's
         self.skipped = 1 if told else 0
         text = text[told.end() :] if told else text
@@ -115,7 +114,7 @@ class Delimited:
                     lines.readline()
                 yield lines
             except UnicodeError:
-                raise self.wrong_encoding() from None
+                raise wrong_encoding(self.path, self.encoding) from None
 
     def reader(self, lines):
         quoting = csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE
@@ -232,48 +231,3 @@ class Delimited:
                 hint += "quotes surround no fields, add `--quotes none`."
                 return DataError(f"{self.path}, line {last + 1}: {found}.{hint}")
         return DataError(f"{self.path}: {error}.")
-
-    def wrong_encoding(self):
-        """Where the file is not in its encoding, and in which it may be."""
-        with opened(self.path) as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    line.decode(self.encoding)
-                except UnicodeDecodeError as error:
-                    if self.encoding not in ("utf-8", "utf-8-sig"):
-                        break
-                    likely = likely_encoding(line + lines.read(HEAD))
-                    mend = (
-                        f"It looks like {likely}: add `--encoding {likely}`."
-                        if likely
-                        else "Name its encoding by `--encoding`, such as gb18030, big5, cp1251."
-                    )
-                    return DataError(f"{not_utf8(self.path, number, line, error)} {mend}")
-        return DataError(f"{self.path}: not {self.encoding}. Name its encoding by `--encoding`.")
-
-
-def find_encoding(path, head, told):
-    """What the file is marked as, or what was told, or UTF-8."""
-    marked = marked_encoding(head)
-    if told is None:
-        if not marked and b"\0" in head:
-            likely = likely_encoding(head)
-            raise DataError(
-                f"{path}: it looks like {likely} without a mark. Add `--encoding {likely}`."
-            )
-        return marked or "utf-8"
-    try:
-        name = codecs.lookup(told).name
-        text = codecs.getincrementaldecoder(told)("replace").decode(head)
-    except (LookupError, UnicodeError):
-        raise DataError(f"`--encoding`: Python knows no encoding {told!r}.") from None
-    if marked and not name.startswith(marked[:6]):
-        raise DataError(f"{path}: it is marked as {marked[:6]}; leave out `--encoding {told}`.")
-    if not marked and not name.startswith("utf"):
-        try:
-            utf8 = codecs.getincrementaldecoder("utf-8")().decode(head)
-        except UnicodeDecodeError:
-            return name
-        if sum(ord(c) > 127 for c in utf8) >= 50 and utf8 != text:
-            raise DataError(f"{path}: it is UTF-8; leave out `--encoding {told}`.")
-    return marked or name

@@ -13,8 +13,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from support.delimited import CHUNK, Delimited, find_encoding
-from support.table import DataError, opened
+from support.delimited import CHUNK, Delimited
+from support.table import DataError, find_encoding, opened, wrong_encoding
 
 import pandas as pd
 
@@ -105,16 +105,12 @@ class JsonLines(Placed):
         """Yield (line number, object)."""
         with opened(self.path) as file:
             lines = io.TextIOWrapper(file, encoding=self.encoding)
-            number = 0
             try:
                 for number, line in enumerate(lines, start=1):
                     if line.strip():
                         yield number, read_object(f"{self.path}, line {number}", line)
             except UnicodeError:
-                raise DataError(
-                    f"{self.path}, after line {number}: not {self.encoding}. Name its encoding "
-                    "by `--encoding`, such as gb18030."
-                ) from None
+                raise wrong_encoding(self.path, self.encoding) from None
 
     def chunks(self):
         objects, count = self.objects(), 0
@@ -226,6 +222,8 @@ def json_table(path, options):
     with opened(path) as file:
         try:
             entries = json.loads(file.read().decode(encoding), object_pairs_hook=unrepeated)
+        except UnicodeError:
+            raise wrong_encoding(path, encoding) from None
         except ValueError as error:
             raise DataError(f"{path}: no JSON array ({error}).") from None
     if not entries or not all(isinstance(entry, dict) for entry in entries):

@@ -5,6 +5,7 @@ inside a label. Where both are possible, nothing is guessed.
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 
 from support.table import DataError
@@ -144,9 +145,9 @@ def look(cells, count, split, name, told, where):
         warnings.append(f"{message}. If it joins labels, say so by `--separator`.")
     spellings = defaultdict(set)
     for label in labels:
-        spellings[label.casefold()].add(label)
+        spellings[unicodedata.normalize("NFKC", label).casefold()].add(label)
     if several := [sorted(names) for names in spellings.values() if len(names) > 1]:
-        warnings.append(f"Labels differ in nothing but case: {listing(several[0], 3)}.")
+        warnings.append(f"Labels differ in nothing but case or spelling: {listing(several[0], 3)}.")
     return warnings
 
 

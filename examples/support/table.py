@@ -12,6 +12,7 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+HEAD = 1 << 18  # bytes that are looked at before anything is decided
 
 
 class DataError(ValueError):
@@ -92,3 +93,50 @@ def chinese_share(content):
         return len(encoded) == 2 and 0xB0 <= encoded[0] <= 0xD7
 
     return sum(map(frequent, wide)) / max(len(wide), 1)
+
+
+def find_encoding(path, head, told):
+    """What the file is marked as, or what was told, or UTF-8."""
+    marked = marked_encoding(head)
+    if told is None:
+        if not marked and b"\0" in head:
+            likely = likely_encoding(head)
+            raise DataError(
+                f"{path}: it looks like {likely} without a mark. Add `--encoding {likely}`."
+            )
+        return marked or "utf-8"
+    try:
+        name = codecs.lookup(told).name
+        text = codecs.getincrementaldecoder(told)("replace").decode(head)
+    except (LookupError, UnicodeError):
+        raise DataError(f"`--encoding`: Python knows no encoding {told!r}.") from None
+    family = (marked or "").removesuffix("-sig")
+    if marked and not name.startswith(family):
+        raise DataError(f"{path}: it is marked as {family}; leave out `--encoding {told}`.")
+    if not marked and not name.startswith("utf"):
+        try:
+            utf8 = codecs.getincrementaldecoder("utf-8")().decode(head)
+        except UnicodeDecodeError:
+            return name
+        if sum(ord(c) > 127 for c in utf8) >= 50 and utf8 != text:
+            raise DataError(f"{path}: it is UTF-8; leave out `--encoding {told}`.")
+    return marked or name
+
+
+def wrong_encoding(path, encoding):
+    """Where a file is not in an encoding, and in which it may be."""
+    with opened(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as error:
+                if encoding not in ("utf-8", "utf-8-sig"):
+                    break
+                likely = likely_encoding(line + lines.read(HEAD))
+                mend = (
+                    f"It looks like {likely}: add `--encoding {likely}`."
+                    if likely
+                    else "Name its encoding by `--encoding`, such as gb18030, big5, cp1251."
+                )
+                return DataError(f"{not_utf8(path, number, line, error)} {mend}")
+    return DataError(f"{path}: not {encoding}. Name its encoding by `--encoding`.")

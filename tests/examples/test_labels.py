@@ -186,7 +186,7 @@ def test_a_separator_that_is_not_certain_is_refused(load, sets, values, message)
         (["a|b", "a|c", "a"], ["a", "b", "c"], "'a' is a label of every row."),
         (["New York", "New Zealand", "Old"], ["New York", "New Zealand", "Old"], None),
         (["red wine|white wine", "red car|white car"], None, "Labels hold 'space': red car, red"),
-        (["Joy", "joy", "fear"], ["Joy", "fear", "joy"], "nothing but case: Joy, joy."),
+        (["Joy", "joy", "fear"], ["Joy", "fear", "joy"], "case or spelling: Joy, joy."),
         (["NA", "a", "b"], ["NA", "a", "b"], "NA is a label here"),
     ],
 )
