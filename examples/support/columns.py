@@ -107,8 +107,8 @@ def find_text(table, frame, options):
     if len(found) != 1:
         what = "several columns have a name" if found else "no column has a name"
         raise DataError(
-            f"{table.path}: {what} known for `--text-column` ({', '.join(TEXT_NAMES)}). Columns: "
-            f"{table.columns}. Choose one by `--text-column`; if the first line is a row like "
+            f"{table.path}: {what} known for `--text-column` ({', '.join(TEXT_NAMES[:4])}, …). "
+            f"Columns: {table.columns}. Choose one by `--text-column`; if the first line is a row like "
             "the others, add `--no-header`."
         )
     return found[0]
@@ -130,9 +130,9 @@ def find_roles(table, frame, options):
     """What each column is, as told or as seen; a guess is not made."""
     if options.label_column is not None and options.label_columns:
         raise DataError("Give `--label-column` or `--label-columns`, not both.")
-    text = find_text(table, frame, options)
     if options.no_header and len(frame):
         refuse_header(table, frame)
+    text = find_text(table, frame, options)
     for name in (options.label_column, *(options.label_columns or ())):
         if name == table.columns[text]:
             raise DataError(f"{table.path}: column {name!r} cannot hold both texts and labels.")
@@ -166,8 +166,8 @@ def find_roles(table, frame, options):
             "each label"
         )
     raise DataError(
-        f"{table.path}: {what} known for `--label-column` ({', '.join(LABEL_NAMES)}), and not all "
-        f"others hold 0 and 1, one for each label. {how}."
+        f"{table.path}: {what} known for `--label-column` ({', '.join(LABEL_NAMES[:4])}, …), and "
+        f"not all others hold 0 and 1, one for each label. {how}."
     )
 
 

@@ -14,7 +14,6 @@ from support.cells import (
     bits_in,
     is_number,
     list_in,
-    number,
     parse_list,
     plain_of_each,
     vectors,
@@ -42,6 +41,11 @@ def read_label_names(path):
         what += f", and {names[0]!r} to be one" if header else ""
         raise DataError(f"{path}: {what}. Line 1 is the name of label 0, line 2 that of label 1, …")
     return names
+
+
+def without_zeros(label):
+    """3 for 3.0: pandas and Excel know no integers beside empty cells. 03 stays."""
+    return label.partition(".")[0] if INTEGER.fullmatch(label) else label
 
 
 class CellReader:
@@ -193,7 +197,7 @@ class CellReader:
             )
         if labels and all(map(INTEGER.fullmatch, labels)):
             self.warnings.append("Labels are numbers; `--label-names FILE` gives them names.")
-            return lambda label: number(label) if INTEGER.fullmatch(label) else label
+            return without_zeros
         if labels and all(map(is_number, labels)):
             raise DataError(
                 f"The column of labels holds numbers with fractions ({listing(sorted(labels), 3)}):"

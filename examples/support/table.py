@@ -106,10 +106,13 @@ def find_encoding(path, head, told):
             )
         return marked or "utf-8"
     try:
+        b"a".decode(told, "replace")  # refuses what encodes no text, such as base64
         name = codecs.lookup(told).name
         text = codecs.getincrementaldecoder(told)("replace").decode(head)
-    except (LookupError, UnicodeError):
+    except LookupError:
         raise DataError(f"`--encoding`: Python knows no encoding {told!r}.") from None
+    except UnicodeError as error:
+        raise DataError(f"{path}: not {told} ({error}). Choose another `--encoding`.") from None
     family = (marked or "").removesuffix("-sig")
     if marked and not name.startswith(family):
         raise DataError(f"{path}: it is marked as {family}; leave out `--encoding {told}`.")

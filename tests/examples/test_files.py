@@ -193,6 +193,7 @@ def test_files_of_names(load, write, names, message):
     ("content", "message"),
     [
         ("text,label\n你好世界,a\n".encode("gb18030"), r"line 2: not UTF-8.*`--encoding gb18030`"),
+        ('{"text": "你好世界", "label": "a"}\n'.encode("gb18030"), "`--encoding gb18030`"),
         ("text,label\ncafé au lait,a\n".encode("latin-1"), "line 2: .*`--encoding latin-1`"),
         ("text,label\nit’s a café,a\n".encode("cp1252"), "line 2: .*`--encoding cp1252`"),
         ("text,label\nпривет мир,a\n".encode("cp1251"), "line 2: .*Name its encoding"),
@@ -225,6 +226,10 @@ def test_what_cannot_be_read_says_where_why_and_how_to_mend_it(load, content, me
         ("text,label\n" + "好" * 60 + ",a\n", {"encoding": "gb18030"}, "it is UTF-8; leave out"),
         ("\ufefftext,label\nx,a\n", {"encoding": "latin-1"}, "it is marked as utf-8"),
         ("text,label\nx,a\n", {"encoding": "klingon"}, "Python knows no encoding 'klingon'"),
+        ("text,label\nx,a\n", {"encoding": "base64"}, "Python knows no encoding 'base64'"),
+        ("text,label\nx,a\n", {"encoding": "utf-16"}, "not utf-16"),
+        ("id,text,label\n1,x,a\n", {"no_header": True}, "leave out `--no-header`"),
+        ("text,label\nx,a\n", {"label_column": "text"}, "both texts and labels"),
         ("text,label\nx,a\n", {"delimiter": ",,"}, "`--delimiter` must be one character"),
         (
             "text,label\nx,a\ny,b\n",
@@ -255,3 +260,31 @@ def test_usual_names(sets, text, label):
 def test_lines_are_those_of_the_file(load):
     content = 'sep=,\ntext,label\n"one\n\ntwo",a\n\n,b\n"th\nree",c\n,a\n'
     assert "2 rows without text left out (lines 7, 10)." in load(content)[0].notes
+
+
+def test_an_encoding_that_is_told_and_marked(sets):
+    assert sets(b"\xef\xbb\xbf" + CSV.encode(), encoding="utf8") == SETS
+    assert sets(TSV.encode("utf-16"), encoding="utf-16-le") == SETS
+
+
+def test_columns_of_the_test_file_are_those_of_the_training_file(load):
+    """Found anew, its first column would be taken for the texts."""
+    train, test = load(
+        "4\tsome long text\n4\tanother long text\n7\tyes that is it, too\n",
+        "7 \tshort\n4|7                        \tno\n4\tyes\n",
+        no_header=True,
+    )
+    assert test.texts == ["short", "no", "yes"] and train.label_names == ["4", "7"]
+    np.testing.assert_array_equal(test.labels, [[0, 1], [1, 1], [1, 0]])
+    with pytest.raises(DataError, match=r"3 columns where .* has 2"):
+        load("4\tsome long text\n", "7\tshort\t1\n", no_header=True)
+
+
+def test_bytes_are_no_text(sets):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    packed = io.BytesIO()
+    rows = [{"text": b"bytes", "labels": ["a"]}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), packed)
+    with pytest.raises(DataError, match="row 1: column 'text' holds no text but b'bytes'"):
+        sets(packed.getvalue())

@@ -157,6 +157,7 @@ def test_integer_classes_are_labels_and_no_aspect(load, write):
 def test_numbers_that_pandas_made_floats(load):
     _, test = load("text,label\nx,1.0\ny,2.0\nz,\n", "text,label\nx,2\ny,1\n")
     np.testing.assert_array_equal(test.labels, [[0, 1], [1, 0]])
+    assert load("text,label\nx,01\ny,1\n")[0].label_names == ["01", "1"]
 
 
 @pytest.mark.parametrize(
@@ -222,3 +223,14 @@ def test_splitters():
     split = separators.splitter(",，")
     assert split(" a, b，,c ") == ["a", "b", "c"] and separators.splitter("")(" a,b ") == ["a,b"]
     assert separators.splitter("::")("a::b:c") == ["a", "b:c"]
+
+
+def test_what_has_no_label_is_said(load, write):
+    notes = load("text,label\nx,a\ny,None\nz,nan\nw,\n")[0].notes
+    assert "Cells of None or nan hold no label." in notes and "3 rows have no label." in notes
+    train, _ = load("text,toxic,rude\nx,1,0\ny,0,0\n")
+    assert train.label_names == ["toxic"]
+    assert "Columns without a 1 in training are no labels: rude." in train.notes
+    names = str(write("a\nb\nc\n", "names.txt"))
+    train, _ = load("text,label\nx,1\ny,2\n", label_names=names)
+    assert "No text has label 0: do the numbers begin at 0?" in train.notes
