@@ -108,8 +108,8 @@ def find_text(table, frame, options):
         what = "several columns have a name" if found else "no column has a name"
         raise DataError(
             f"{table.path}: {what} known for `--text-column` ({', '.join(TEXT_NAMES[:4])}, …). "
-            f"Columns: {table.columns}. Choose one by `--text-column`; if the first line is a row like "
-            "the others, add `--no-header`."
+            f"Columns: {table.columns}. Choose one by `--text-column`; if the first line is a row "
+            "like the others, add `--no-header`."
         )
     return found[0]
 
