@@ -5,7 +5,7 @@ text of some files, whole and cut to a length:
 
     python benchmarks/tokenizers_agree.py VOCAB_TXT FILE...
 
-VOCAB_TXT is a checkpoint's `vocab.txt`; the files are CSV or TSV, as the examples take them.
+VOCAB_TXT is a checkpoint's `vocab.txt`; the files are tables of texts, as the examples take them.
 """
 
 import sys
@@ -14,7 +14,10 @@ from pathlib import Path
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
-from support.data import read_labelled
+from support.columns import find_text
+from support.data import with_text
+from support.file_options import FileOptions
+from support.files import open_table
 from support.tokenizer import encode, load_tokenizer
 
 MAX_LENGTH = 64
@@ -35,11 +38,18 @@ def differing(vocabulary, texts):
     return differ, sum(map(len, whole))
 
 
+def texts_of(path):
+    options = FileOptions()
+    table = open_table(path, options)
+    frame = table.frame()
+    return with_text(table, frame, find_text(table, frame, options))[0]
+
+
 def main():
     if len(sys.argv) < 3:
         raise SystemExit(__doc__)
     vocabulary, *files = sys.argv[1:]
-    texts = [text for path in files for text, _ in read_labelled(Path(path))[0]]
+    texts = [text for path in files for text in texts_of(path)]
     differ, ids = differing(vocabulary, texts)
     print(f"{len(texts):,} texts, {ids:,} ids: {len(differ):,} texts differ.")
     print(*differ[:10], sep="\n")

@@ -18,16 +18,22 @@ import sys
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from support.albert_tiny import albert_tiny
 from support.checkpoints import open_checkpoint
-from support.data import LABEL_NAMES, TEXT_NAMES, default_files, label_splitter
+from support.columns import find_roles
+from support.data import default_files, place_of_cell, switched, texts_in, with_text
 from support.download import find_checkpoint
+from support.file_options import FileOptions, add_file_options
+from support.files import open_table
+from support.labels import CellReader
 from support.saving import write_model
+from support.separators import listing
 from support.served import Labels
 from support.settings import BUNDLED_ENCODER
-from support.table import DataError, find_column, read_table
+from support.table import DataError
 from support.task import optimizer
 from support.tokenizer import load_tokenizer
 
@@ -45,10 +51,7 @@ def parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--train", metavar="FILE", help="CSV or TSV; the bundled corpus by default")
-    add("--text-column", metavar="NAME", help="column of the texts; found by its name by default")
-    add("--label-column", metavar="NAME", help="column of the labels; found by its name by default")
-    add("--separator", help="what joins labels; by default | or, where there is none, , and ，")
+    add_file_options(parser, test=False)
     add("--label-rows", type=int, default=100_000, help="rows whose labels are learned")
     add("--checkpoint", default=BUNDLED_ENCODER, help="encoder to start from: a folder or a name")
     add("--steps", type=int, default=1000)
@@ -71,45 +74,56 @@ class Stream:
     """
 
     def __init__(self, path, tokenizer, arguments):
-        self.path, self.tokenizer, self.arguments = path, tokenizer, arguments
+        self.tokenizer, self.arguments = tokenizer, arguments
         self.unknown = 0
         tokenizer.enable_truncation(arguments.max_length)
         tokenizer.enable_padding(length=arguments.max_length)
-        fields = [labels for _, labels in itertools.islice(self.rows(), arguments.label_rows)]
-        self.split, _ = label_splitter(fields, arguments.separator)
-        self.label_names = sorted(set().union(*map(self.split, fields)))
+        options = FileOptions.of(arguments)
+        self.table = open_table(path, options)
+        first = self.table.frame(arguments.label_rows)
+        self.roles = find_roles(self.table, first, options)
+        _, kept, _ = with_text(self.table, first, self.roles.text)
+        first, self.notes = first.iloc[kept], [*self.table.notes]
+        if self.roles.label is None:
+            sets = switched(self.table, first, [self.table.columns[i] for i in self.roles.each])
+            how = "a column of 0 and 1 for each"
+        else:
+            cells = first[self.roles.label].tolist()
+            self.reader = CellReader(cells, options, partial(place_of_cell, [self.table], [first]))
+            sets, how = self.reader.sets.values(), f"{self.column_name}, {self.reader.note}"
+            self.notes += self.reader.warnings
+        self.label_names = sorted(set().union(*sets))
         if not self.label_names:
-            raise DataError(f"{path}: none of the first {len(fields):,} rows has a label.")
+            raise DataError(f"{path}: none of the first {len(first):,} rows has a label.")
+        self.notes = [f"Labels: {how}: {listing(self.label_names, 8)}.", *self.notes]
         self.column = {name: i for i, name in enumerate(self.label_names)}
 
-    def rows(self):
-        """Yield (text, label field) of every row that has a text."""
-        arguments = self.arguments
-        columns, lines = read_table(self.path)
-        text_at, label_at = (
-            find_column(self.path, columns, *column)
-            for column in (
-                (arguments.text_column, TEXT_NAMES, "--text-column"),
-                (arguments.label_column, LABEL_NAMES, "--label-column"),
-            )
-        )
-        for _, fields in lines:
-            if text := fields[text_at].strip():
-                yield text, fields[label_at]
+    @property
+    def column_name(self):
+        return f"column {self.table.columns[self.roles.label]!r}"
+
+    def sets(self, frame):
+        """The labels of each row."""
+        if self.roles.label is None:
+            names = [self.table.columns[i] for i in self.roles.each]
+            return switched(self.table, frame, names)
+        where = partial(place_of_cell, [self.table], [frame])
+        return self.reader(frame[self.roles.label].tolist(), where)
 
     def blocks(self, passes):
-        """Yield the texts and the label fields of some rows at once; without end by default."""
+        """Yield the texts and the labels of some rows at once; without end by default."""
         for _ in itertools.count() if passes is None else range(passes):
-            rows = self.rows()
-            while block := list(itertools.islice(rows, BLOCK)):
-                yield tuple(zip(*block, strict=True))
+            for frame in self.table.chunks():
+                texts, kept = texts_in(self.table, frame, self.roles.text)
+                sets = self.sets(frame.iloc[kept])
+                for first in range(0, len(texts), BLOCK):
+                    yield texts[first : first + BLOCK], sets[first : first + BLOCK]
 
-    def arrays(self, texts, fields):
+    def arrays(self, texts, sets):
         """Token ids (N, T) and labels (N, C) of a block."""
         token_ids = np.array([e.ids for e in self.tokenizer.encode_batch(texts)], "int32")
         labels = np.zeros((len(texts), len(self.label_names)), "uint8")
-        for row, field in enumerate(fields):
-            names = self.split(field)
+        for row, names in enumerate(sets):
             known = [self.column[name] for name in names if name in self.column]
             labels[row, known] = 1
             self.unknown += len(names) - len(known)
@@ -221,7 +235,7 @@ def main():
     vocabulary = open_checkpoint(arguments.checkpoint).vocabulary
     path = Path(arguments.train) if arguments.train else default_files(None, None)[0]
     stream = Stream(path, load_tokenizer(vocabulary), arguments)
-    print(f"{len(stream.label_names):,} labels", flush=True)
+    print(*stream.notes, f"{len(stream.label_names):,} labels", sep="\n", flush=True)
     if arguments.read_only:
         read(stream.batches(passes=1))
     else:

@@ -23,6 +23,7 @@ from support.architecture import (
     read_configuration,
 )
 from support.checkpoint_files import PyTorchFile, SafetensorsFile, TensorFlowFile
+from support.tokenizer import CONFIGURATION as TOKENIZER_CONFIGURATION
 from support.variables import variable_names, variable_shapes
 
 import numpy as np
@@ -71,7 +72,8 @@ class Checkpoint:
     def files(self):
         """All files that its results depend on."""
         parts = {self.file.path, *self.file.data, self.configuration, self.vocabulary}
-        return sorted(parts)
+        splitting = self.vocabulary.with_name(TOKENIZER_CONFIGURATION)
+        return sorted({*parts, splitting} if splitting.exists() else parts)
 
     @property
     def note(self):

@@ -1,17 +1,20 @@
 """Multi-label data for the examples: the bundled corpus, or the user's own files."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from support.table import DataError, find_column, read_table
+from support.columns import OFF, ON, alike, find_roles
+from support.file_options import FileOptions
+from support.files import open_table
+from support.labels import CellReader
+from support.separators import listing
+from support.table import DataError
 
 import numpy as np
 
 BUNDLED = Path(__file__).resolve().parents[1] / "data"
-TEXT_NAMES = ("content", "text", "texts", "sentence", "文本", "内容", "正文", "句子")
-LABEL_NAMES = ("label", "labels", "tag", "tags", "标签", "类别")
 
 
 @dataclass
@@ -34,16 +37,7 @@ class Corpus:
         return len(self.texts)
 
 
-def load_corpus(
-    train=None,
-    test=None,
-    rows=None,
-    test_rows=None,
-    text_column=None,
-    label_column=None,
-    separator=None,
-    seed=0,
-):
+def load_corpus(train=None, test=None, rows=None, test_rows=None, seed=0, **options):
     """Read a training and a test file.
 
     * A row that cannot be read raises `DataError` with file, line and reason.
@@ -54,35 +48,31 @@ def load_corpus(
       column: nothing can predict it. Scores are over the known labels, and a note says how much
       recall that hides.
 
-    Each of these leaves a note.
+    Each of these leaves a note, and the first one says which columns were read, how, and the
+    labels that it gave.
 
     Args:
         train: file of training rows; None for the bundled corpus.
         test: file of test rows; given if and only if `train` is.
         rows: how many training rows to keep, drawn by `seed`; all by default.
         test_rows: the same for testing.
-        text_column: name of the text's column; found among usual names by default.
-        label_column: name of the labels' column; found among usual names by default.
-        separator: string that joins a row's labels. By default "|" where a label field has one,
-            otherwise both commas, "," and "，".
         seed: seed of the draw.
+        **options: how the files are read, see `FileOptions`.
 
     Returns:
         The training and the test `Corpus`.
     """
-    train, test = default_files(train, test)
-    told = (text_column, label_column)
-    train_rows, train_notes = read_labelled(train, *told)
-    tests, test_notes = read_labelled(test, *told)
-    split, note = label_splitter([row[1] for row in train_rows + tests], separator)
-    train_rows = [(text, split(labels)) for text, labels in train_rows]
-    tests = [(text, split(labels)) for text, labels in tests]
+    paths = default_files(train, test)
+    (train_rows, train_notes), (tests, test_notes), how = read_labelled(
+        paths, FileOptions(**options)
+    )
     train_rows, repeated = without_repeats(train_rows)
 
     names = sorted(set().union(*(labels for _, labels in train_rows)))
     if not names:
-        raise DataError(f"{train}: no row has a label.")
-    train_notes = [note, *train_notes, *repeated]
+        raise DataError(f"{paths[0]}: no row has a label.")
+    how = f"{how} {len(names):,} label{'s' * (len(names) > 1)} ({listing(names, 8)})."
+    train_notes = [how, *train_notes, *repeated]
     test_notes += [*unseen_labels(names, tests), *known_texts(train_rows, tests)]
     return (
         corpus(draw(train_rows, rows, seed), names, train_notes),
@@ -99,45 +89,117 @@ def default_files(train, test, name="{}.csv.gz"):
     return Path(train), Path(test)
 
 
-def read_labelled(path, text_column=None, label_column=None):
-    """Read (text, label field) pairs, and notes on what was left out."""
-    columns, lines = read_table(path)
-    text_at = find_column(path, columns, text_column, TEXT_NAMES, "--text-column")
-    label_at = find_column(path, columns, label_column, LABEL_NAMES, "--label-column")
-    return with_text(path, ((number, row[text_at], row[label_at]) for number, row in lines))
+def read_labelled(paths, options):
+    """Read (text, labels) pairs of some files alike.
 
-
-def with_text(path, numbered):
-    """Keep (text, target) of the rows that have a text; note the lines of those that have none."""
-    rows, empty = [], []
-    for number, text, target in numbered:
-        if text.strip():
-            rows.append((text.strip(), target))
-        else:
-            empty.append(number)
-    if not rows:
-        reason = "no row has a text" if empty else "no rows after the column names"
-        raise DataError(f"{path}: {reason}.")
-    notes = [f"{path.name}: {len(rows):,} rows."]
-    if empty:
-        notes.append(f"{len(empty):,} rows without text left out ({listing('line', empty)}).")
-    return rows, notes
-
-
-def label_splitter(fields, separator=None):
-    """A function from a label field to its set of labels, and a note on how it splits."""
-    if separator is None:
-        separators = ["|"] if any("|" in value for value in fields) else [",", "，"]
-    elif separator:
-        separators = [separator]
+    Returns:
+        For each file the pairs and notes on what was left out, then how labels were read.
+    """
+    tables = [open_table(path, options) for path in paths]
+    frames = [table.frame() for table in tables]
+    first = find_roles(tables[0], frames[0], options)
+    roles = [
+        alike(table, tables[0], first) or find_roles(table, frame, options)
+        for table, frame in zip(tables, frames, strict=True)
+    ]
+    texts, targets, notes = [], [], []
+    for table, frame, role in zip(tables, frames, roles, strict=True):
+        found, kept, said = with_text(table, frame, role.text)
+        texts.append(found)
+        targets.append(frame if len(kept) == len(frame) else frame.iloc[kept])
+        notes.append(said)
+    text = f"Texts: column {tables[0].columns[first.text]!r}."
+    if first.label is None:
+        names = [tables[0].columns[i] for i in first.each]
+        sets = []
+        for table, target in zip(tables, targets, strict=True):
+            if missing := [name for name in names if name not in table.columns]:
+                raise DataError(f"{table.path}: columns {missing} of {tables[0].path} are missing.")
+            sets.append(switched(table, target, names))
+        if never := [name for name in names if not any(name in found for found in set(sets[0]))]:
+            notes[0].append(f"Columns without a 1 in training are no labels: {listing(never)}.")
+        how = f"{text} Labels: a column of 0 and 1 for each."
     else:
-        raise DataError("`--separator` must be a string of at least one character. Received: ''")
-    pattern = re.compile("|".join(map(re.escape, separators)))
+        cells = []
+        for table, target, role in zip(tables, targets, roles, strict=True):
+            if role.label is None:
+                raise DataError(
+                    f"{table.path}: labels are columns of 0 and 1, where {tables[0].path} has the "
+                    f"column {tables[0].columns[first.label]!r}."
+                )
+            cells.append(target[role.label].tolist())
+        reader = CellReader(
+            [cell for column in cells for cell in column],
+            options,
+            partial(place_of_cell, tables, targets),
+        )
+        sets = [reader(column) for column in cells]
+        how = f"{text} Labels: column {tables[0].columns[first.label]!r}, {reader.note}."
+        notes[0] += reader.warnings
+    rows = [list(zip(*both, strict=True)) for both in zip(texts, sets, strict=True)]
+    return *zip(rows, notes, strict=True), how
 
-    def split(value):
-        return frozenset(name for part in pattern.split(value) if (name := part.strip()))
 
-    return split, f"Labels are split at {' and '.join(map(repr, separators))}."
+def place_of_cell(tables, frames, index):
+    """Where the cell stands that is number `index` of all frames together."""
+    for table, frame in zip(tables, frames, strict=True):
+        if index < len(frame):
+            return table.place(int(frame.index[index]))
+        index -= len(frame)
+    raise IndexError(index)
+
+
+def with_text(table, frame, column):
+    """The texts of the rows that have one, their positions, and notes on those without one."""
+    texts, kept = texts_in(table, frame, column)
+    if not texts:
+        reason = "no row has a text" if len(frame) else "no rows after the column names"
+        raise DataError(f"{table.path}: {reason}.")
+    notes = [*table.notes, f"{table.path.name}: {len(texts):,} rows."]
+    if len(texts) < len(frame):
+        empty = frame.index.delete(kept)
+        first = ", ".join(str(table.number(int(row))) for row in empty[:5])
+        first = f"{table.word}{'s' * (len(empty) > 1)} {first}{', …' * (len(empty) > 5)}"
+        notes.append(f"{len(empty):,} rows without text left out ({first}).")
+    return texts, kept, notes
+
+
+def texts_in(table, frame, column):
+    """The texts of the rows that have one, and the positions of these rows."""
+    texts, kept = [], []
+    for position, text in enumerate(frame[column].tolist()):
+        if isinstance(text, list | dict | bytes):
+            raise DataError(
+                f"{table.place(int(frame.index[position]))}: column {table.columns[column]!r} "
+                f"holds no text but {text!r:.60}"
+            )
+        text = "" if text is None or text != text else str(text).strip()
+        if text:
+            texts.append(text)
+            kept.append(position)
+    return texts, kept
+
+
+def switched(table, frame, names):
+    """The labels of each row, from a column of 0 and 1 for each."""
+    values = {**dict.fromkeys(ON, True), **dict.fromkeys(OFF, False)}
+    switches = []
+    for name in names:
+        cells = [str(cell).strip().lower() for cell in frame[table.columns.index(name)].tolist()]
+        try:
+            switches.append([values[cell] for cell in cells])
+        except KeyError as error:
+            row = frame.index[next(i for i, cell in enumerate(cells) if cell not in values)]
+            raise DataError(
+                f"{table.place(row)}: column {name!r} has {error.args[0]!r}, neither 0 nor 1. "
+                "Leave out rows whose labels are unknown; if it is no label, choose the labels' "
+                "columns by `--label-columns`."
+            ) from None
+    sets = {}
+    for row in zip(*switches, strict=True):
+        if row not in sets:
+            sets[row] = frozenset(name for name, on in zip(names, row, strict=True) if on)
+    return [sets[row] for row in zip(*switches, strict=True)]
 
 
 def without_repeats(rows):
@@ -159,7 +221,7 @@ def unseen_labels(names, rows):
         return []
     missed, total = sum(counts[name] for name in unseen), counts.total()
     return [
-        f"{len(unseen):,} labels never occur in training ({listing('', unseen)}): their "
+        f"{len(unseen):,} labels never occur in training ({listing(unseen)}): their "
         f"{missed:,} occurrences are not scored. Counted as missed they would scale micro recall "
         f"by {1 - missed / total:.3f}."
     ]
@@ -184,17 +246,10 @@ def draw(rows, number, seed):
 
 def corpus(rows, names, notes):
     """Turn (text, label set) rows into a `Corpus`; labels without a column are passed over."""
-    column = {name: i for i, name in enumerate(names)}
-    labels = np.zeros((len(rows), len(names)), dtype="uint8")
-    for i, (_, present) in enumerate(rows):
-        labels[i, [column[name] for name in present if name in column]] = 1
+    sets = {present: i for i, present in enumerate(dict.fromkeys(labels for _, labels in rows))}
+    distinct = np.array([[name in present for name in names] for present in sets], "uint8")
+    labels = distinct[[sets[present] for _, present in rows]]
     bare = int((labels.sum(axis=1) == 0).sum())
     if bare:
         notes = [*notes, f"{bare:,} rows have no label."]
     return Corpus([text for text, _ in rows], labels, names, notes)
-
-
-def listing(word, items, limit=5):
-    """The first few items in words: "lines 3, 8, 9, …"."""
-    word = f"{word}{'s' if len(items) > 1 else ''} " if word else ""
-    return word + ", ".join(map(str, items[:limit])) + (", …" if len(items) > limit else "")

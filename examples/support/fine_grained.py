@@ -3,8 +3,20 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from support.data import TEXT_NAMES, default_files, draw, load_corpus, with_text, without_repeats
-from support.table import DataError, find_column, read_table
+from support.columns import (
+    LABEL_NAMES,
+    all_differ,
+    find_text,
+    holds_switches,
+    is_id,
+    place_of,
+    usual,
+)
+from support.data import default_files, draw, load_corpus, with_text, without_repeats
+from support.file_options import FileOptions
+from support.files import open_table
+from support.separators import listing
+from support.table import DataError
 
 import numpy as np
 
@@ -39,7 +51,7 @@ class FineGrained:
 
 
 def load_fine_grained(
-    train=None, test=None, rows=None, test_rows=None, text_column=None, aspects=None, seed=0
+    train=None, test=None, rows=None, test_rows=None, aspects=None, seed=0, **options
 ):
     """Read a training and a test file with one column of integers, 0 or more, per aspect.
 
@@ -51,10 +63,10 @@ def load_fine_grained(
         test: file of test rows; given if and only if `train` is.
         rows: how many training rows to keep, drawn by `seed`; all by default.
         test_rows: the same for testing.
-        text_column: name of the text's column; found among usual names by default.
         aspects: names of the aspects' columns, or of the facets; by default all columns but
-            the text's, or `FACETS`.
+            the text's and ids', or `FACETS`.
         seed: seed of the draw.
+        **options: how the files are read, see `FileOptions`.
 
     Returns:
         The training and the test `FineGrained`.
@@ -65,7 +77,7 @@ def load_fine_grained(
 
     paths = default_files(train, test)
     (train_rows, names, train_notes), (test_rows_, test_names, test_notes) = (
-        read_levels(path, text_column, aspects) for path in paths
+        read_levels(path, FileOptions(**options), aspects) for path in paths
     )
     if names != test_names:
         raise DataError(f"{paths[1]}: aspects {test_names} where {paths[0]} has {names}.")
@@ -95,34 +107,59 @@ def load_fine_grained(
     )
 
 
-def read_levels(path, text_column=None, aspects=None):
+def read_levels(path, options, aspects=None):
     """Read (text, levels) pairs, the aspects' names, and notes on what was left out."""
-    columns, lines = read_table(path)
-    text_at = find_column(path, columns, text_column, TEXT_NAMES, "--text-column")
-    names = list(aspects or (name for i, name in enumerate(columns) if i != text_at))
+    table = open_table(path, options)
+    frame = table.frame()
+    text = find_text(table, frame, options)
+    if aspects:
+        places = [place_of(table, name, "--aspects") for name in aspects]
+    else:
+        places = find_aspects(table, frame, text)
+    texts, kept, notes = with_text(table, frame, text)
+    names = [table.columns[i] for i in places]
+    levels = [
+        [
+            level(table, row, name, value)
+            for row, value in zip(kept, frame[i].iloc[kept], strict=True)
+        ]
+        for i, name in zip(places, names, strict=True)
+    ]
+    notes = [f"Aspects: columns {listing(names, 8)}.", *notes]
+    return list(zip(texts, zip(*levels, strict=True), strict=True)), names, notes
+
+
+def find_aspects(table, frame, text):
+    """All columns but the text's and ids; what may be labels or ids is refused."""
+    places = [i for i, name in enumerate(table.columns) if i != text and not is_id(name)]
+    names = [table.columns[i] for i in places]
     if not names:
-        raise DataError(f"{path}: no column but the text's. Each aspect needs a column.")
-    places = [find_column(path, columns, name, (), "--aspects") for name in names]
-    rows, notes = with_text(
-        path,
-        (
-            (number, row[text_at], tuple(level(path, number, columns[i], row[i]) for i in places))
-            for number, row in lines
-        ),
-    )
-    return rows, names, notes
-
-
-def level(path, number, column, value):
-    """A level as an integer, or an error that says where it stands."""
-    value = value.strip()
-    if not (value.isdecimal() and int(value) < MOST_LEVELS):
+        raise DataError(f"{table.path}: no column but the text's. Each aspect needs a column.")
+    told = "If they are aspects, say so by `--aspects`."
+    if all(holds_switches(frame[i]) for i in places):
         raise DataError(
-            f"{path}, line {number}: column {column!r} has {value!r}, not a level from 0 to "
+            f"{table.path}: columns {names} hold nothing but 0 and 1: labels, not levels. {told}"
+        )
+    if labels := [name for name in names if usual(name) in LABEL_NAMES]:
+        raise DataError(f"{table.path}: columns {labels} have a name of labels, not levels. {told}")
+    if ids := [name for i, name in zip(places, names, strict=True) if all_differ(frame[i])]:
+        raise DataError(
+            f"{table.path}: no value stands twice in columns {ids}, as in those of ids. {told}"
+        )
+    return places
+
+
+def level(table, row, column, value):
+    """A level as an integer, or an error that says where it stands."""
+    text = str(value).strip()
+    text = text.removesuffix(".0")  # pandas and Excel know no integers beside empty cells
+    if not (text.isdecimal() and int(text) < MOST_LEVELS):
+        raise DataError(
+            f"{table.place(row)}: column {column!r} has {value!r}, not a level from 0 to "
             f"{MOST_LEVELS - 1}. If the column is no aspect, choose the aspects' columns by "
             "`--aspects`."
         )
-    return int(value)
+    return int(text)
 
 
 def from_facets(train, test, facets):

@@ -38,7 +38,7 @@ class Live:
 
     def say(self, *lines):
         for line in [*self.results.notes, *lines]:
-            self.progress.console.print(line, style="dim", highlight=False)
+            self.progress.console.print(line, style="dim", highlight=False, markup=False)
         self.results.notes.clear()
 
     def start(self, title, seed):
@@ -64,7 +64,8 @@ class Live:
         f1 = {name: values["f1-score"] for name, values in run["averages"].items()}
         self.progress.console.print(
             f"{run['title']}, seed {run['seed']}: "
-            f"F1 micro {f1['micro']:.3f}, macro {f1['macro']:.3f}, weighted {f1['weighted']:.3f}"
+            f"F1 micro {f1['micro']:.3f}, macro {f1['macro']:.3f}, weighted {f1['weighted']:.3f}",
+            markup=False,
         )
         if self.progress.tasks[1].visible:
             self.progress.update(self.row, visible=False)

@@ -8,6 +8,7 @@ from support.task import Task
 from support.training import parameters
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from full_table import ROWS
@@ -25,7 +26,7 @@ def print_summary(settings, data, rows):
     table = Table("row", "loss", "encoder", "head", "total", title="Parameters")
     for name, row in rows.items():
         if reason := data.cannot(row):
-            table.add_row(row.TITLE, f"skipped: {reason}")
+            table.add_row(row.TITLE, escape(f"skipped: {reason}"))
             continue
         task = Task(settings.of(name), *data.of(row))
         counts = parameters(row.build(task), task)
@@ -152,8 +153,9 @@ def to_markdown(results):
 
 def markdown_table(header, rows, texts=1):
     """A table whose first columns hold texts and all others numbers."""
+    bar = r"\|"  # one that parts no cells
     return [
         f"| {' | '.join(header)} |",
         f"| {' | '.join(['---'] * texts + ['---:'] * (len(header) - texts))} |",
-        *(f"| {' | '.join(row)} |" for row in rows),
+        *(f"| {' | '.join(cell.replace('|', bar) for cell in row)} |" for row in rows),
     ]

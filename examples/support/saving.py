@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from support.served import LABELS, MODEL, VOCABULARY
+from support.tokenizer import copy_vocabulary
 
 import keras
 
@@ -34,7 +35,7 @@ def write_model(folder, model, vocabulary, labels):
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     inference_model(model).save(partial / MODEL)
-    shutil.copyfile(vocabulary, partial / VOCABULARY)
+    copy_vocabulary(vocabulary, partial / VOCABULARY)
     content = {name: value for name, value in asdict(labels).items() if value is not None}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     (partial / LABELS).write_text(text + "\n", encoding="utf-8")

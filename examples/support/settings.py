@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from support.download import PUBLIC, find_checkpoint
+from support.file_options import add_file_options
 from support.table import DataError
 
 BUNDLED_ENCODER = Path(__file__).resolve().parents[1] / "data" / "encoder"
 BUNDLED_SAMPLES = 3500
+FILES = "train", "test", "label_names", "vocabulary"
 REGULARISED = ("fgm", "gradient_penalty", "r_drop")
 
 
@@ -58,7 +60,14 @@ class Settings:
     vocabulary_size: int | None = None
     text_column: str | None = None
     label_column: str | None = None
+    label_columns: list[str] | None = None
     separator: str | None = None
+    label_names: str | None = None
+    no_header: bool | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    quotes: str | None = None
+    sheet: str | None = None
     aspects: list[str] | None = None
     files: dict = field(default_factory=dict)
 
@@ -94,6 +103,8 @@ class Settings:
                 yield from (option, *own)
             elif isinstance(value, list):
                 yield from (option, *value)
+            elif value is True:
+                yield option
             elif str(value).startswith("-"):
                 yield f"{option}={value}"
             else:
@@ -148,11 +159,7 @@ def parse_arguments(description, row_names):
         help="of the encoder; mixed_bfloat16 is faster where the processor multiplies bfloat16",
     )
     add("--batch-size", type=positive, default=Settings.batch_size, help="texts a step")
-    add("--train", metavar="FILE", help="CSV or TSV; the bundled corpus by default")
-    add("--test", metavar="FILE", help="CSV or TSV; the bundled corpus by default")
-    add("--text-column", metavar="NAME", help="column of the texts; found by its name by default")
-    add("--label-column", metavar="NAME", help="column of the labels; found by its name by default")
-    add("--separator", help="what joins labels; by default | or, where there is none, , and ，")
+    add_file_options(parser)
     add("--aspects", nargs="+", metavar="NAME", help="columns of the fine-grained row's levels")
     add(
         "--samples",
@@ -237,7 +244,7 @@ def parse_arguments(description, row_names):
         if getattr(arguments, name) is None:
             setattr(arguments, name, getattr(fine_tuning, name))
 
-    inputs = {name: getattr(arguments, name) for name in ("train", "test", "vocabulary")}
+    inputs = {name: getattr(arguments, name) for name in FILES}
     if arguments.init == "pretrained":
         checkpoint = whole_checkpoint(arguments.checkpoint or BUNDLED_ENCODER)
         arguments.variant = checkpoint.architecture.variant

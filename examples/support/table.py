@@ -1,117 +1,145 @@
-"""Reading tables: CSV or TSV with a header, UTF-8 with or without a mark, gzipped or not."""
+"""Opening files: what may go wrong, gzip, and how text is encoded."""
 
-import csv
+import codecs
 import gzip
-import itertools
 import zlib
-from pathlib import Path
+from contextlib import contextmanager
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+HEAD = 1 << 18  # bytes that are looked at before anything is decided
 
 
 class DataError(ValueError):
     """A file that cannot be used as it is; the message says where and why."""
 
 
-def read_lines(path):
-    """Yield a file's lines as text."""
+@contextmanager
+def opened(path):
+    """A file's bytes, unpacked if it is gzipped."""
     try:
         with open(path, "rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
-        with (gzip.open if packed else open)(path, "rb") as lines:
-            yield from decode(path, lines)
+        with (gzip.open if packed else open)(path, "rb") as file:
+            yield file
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the gzip file is cut off or damaged ({error}).") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
+
+
+def read_lines(path):
+    """Yield a file's lines as text."""
+    with opened(path) as lines:
+        yield from decode(path, lines)
 
 
 def decode(source, lines):
     """Yield lines of bytes as text; an error names their source."""
     for number, line in enumerate(lines, start=1):
         if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
+            line = line.removeprefix(codecs.BOM_UTF8)
         try:
             yield line.decode("utf-8")
         except UnicodeDecodeError as error:
+            likely = likely_encoding(line) or "ITS_ENCODING"
             raise DataError(
-                f"{source}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at "
-                f"position {error.start + 1}). Save the file as UTF-8, for example with "
-                "`iconv -f gb18030 -t utf-8`."
+                f"{not_utf8(source, number, line, error)} Save the file as UTF-8, for example "
+                f"with `iconv -f {likely} -t utf-8`."
             ) from None
 
 
-def read_table(path):
-    """Return a table's column names and an iterator over its rows as (line number, fields).
-
-    The table is tab-separated if its first line has a tab, comma-separated otherwise.
-    """
-    path = Path(path)
-    lines = read_lines(path)
-    first = next(lines, "")
-    if not first:
-        raise DataError(f"{path}: the file is empty. Its first line must name the columns.")
-    if not first.strip():
-        raise DataError(f"{path}, line 1: empty; it must name the columns, as in `label,content`.")
-    rows = parse(path, itertools.chain([first], lines), tabs="\t" in first)
-    _, header = next(rows)
-    columns = [name.strip() for name in header]
-    if len(set(columns)) < len(columns):
-        raise DataError(f"{path}, line 1: a column name stands twice in {columns}.")
-    return columns, check_width(path, rows, columns)
+def not_utf8(source, number, line, error):
+    return (
+        f"{source}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at position "
+        f"{error.start + 1})."
+    )
 
 
-def parse(path, lines, tabs):
-    """Yield (line number, fields); a row may span lines, the number is that of the first."""
-    if tabs:  # a quote is a character like any other, unless it surrounds a whole field
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(lines, strict=True)
-    while True:
-        number = reader.line_num + 1
+def marked_encoding(head):
+    """The encoding that a file's first bytes are the mark of; None without a mark."""
+    return next((encoding for mark, encoding in MARKS if head.startswith(mark)), None)
+
+
+def likely_encoding(content):
+    """The encoding that bytes which are not UTF-8 have in all likelihood, or None."""
+    if marked := marked_encoding(content):
+        return marked
+    if b"\0" in content:
+        return "utf-16-be" if content[::2].count(0) > content[1::2].count(0) else "utf-16-le"
+    if chinese_share(content) > 0.7:
+        return "gb18030"
+    letters = [byte for byte in content if byte > 127 or chr(byte).isalpha()]
+    high = sum(byte >= 0xC0 for byte in letters)
+    if 0 < high < 0.3 * len(letters) or 0 < len(letters) < 3:
+        return "cp1252" if any(0x80 <= byte < 0xA0 for byte in content) else "latin-1"
+    return None
+
+
+def chinese_share(content):
+    """The share of frequent Chinese characters among the others than ASCII, read as GB 18030."""
+    text = codecs.getincrementaldecoder("gb18030")("replace").decode(content)
+    wide = [character for character in text if ord(character) > 127 and character not in "，。！？"]
+
+    def frequent(character):  # GB 2312 has its 3,755 most frequent ones in these rows
+        encoded = character.encode("gb2312", "ignore")
+        return len(encoded) == 2 and 0xB0 <= encoded[0] <= 0xD7
+
+    return sum(map(frequent, wide)) / max(len(wide), 1)
+
+
+def find_encoding(path, head, told):
+    """What the file is marked as, or what was told, or UTF-8."""
+    marked = marked_encoding(head)
+    if told is None:
+        if not marked and b"\0" in head:
+            likely = likely_encoding(head)
+            raise DataError(
+                f"{path}: it looks like {likely} without a mark. Add `--encoding {likely}`."
+            )
+        return marked or "utf-8"
+    try:
+        b"a".decode(told, "replace")  # refuses what encodes no text, such as base64
+        name = codecs.lookup(told).name
+        text = codecs.getincrementaldecoder(told)("replace").decode(head)
+    except LookupError:
+        raise DataError(f"`--encoding`: Python knows no encoding {told!r}.") from None
+    except UnicodeError as error:
+        raise DataError(f"{path}: not {told} ({error}). Choose another `--encoding`.") from None
+    family = (marked or "").removesuffix("-sig")
+    if marked and not name.startswith(family):
+        raise DataError(f"{path}: it is marked as {family}; leave out `--encoding {told}`.")
+    if not marked and not name.startswith("utf"):
         try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            hint = "" if tabs else ' Quote a field that has commas or quotes in it: "a ""b"", c".'
-            raise DataError(f"{path}, line {number}: {error}.{hint}") from None
-        if fields:
-            yield number, [unquote(field) for field in fields] if tabs else fields
+            utf8 = codecs.getincrementaldecoder("utf-8")().decode(head)
+        except UnicodeDecodeError:
+            return name
+        if sum(ord(c) > 127 for c in utf8) >= 50 and utf8 != text:
+            raise DataError(f"{path}: it is UTF-8; leave out `--encoding {told}`.")
+    return marked or name
 
 
-def unquote(field):
-    """Undo the quoting that spreadsheets give to a field with commas or quotes in it."""
-    if len(field) > 1 and field[0] == field[-1] == '"':
-        return field[1:-1].replace('""', '"')
-    return field
-
-
-def check_width(path, rows, columns):
-    """Pass rows on that have one field a column."""
-    for number, fields in rows:
-        if len(fields) != len(columns):
-            raise DataError(
-                f"{path}, line {number}: {len(fields)} fields where the first line names "
-                f"{len(columns)} columns ({', '.join(columns)})."
-            )
-        yield number, fields
-
-
-def find_column(path, columns, told, names, argument):
-    """The index of the column that was told, or of the only one with a usual name."""
-    if told is not None:
-        if told not in columns:
-            raise DataError(
-                f"{path}: there is no column {told!r}. Columns: {columns}. Choose one by "
-                f"`{argument}`."
-            )
-        return columns.index(told)
-    found = [i for i, name in enumerate(columns) if name.lower() in names]
-    if len(found) != 1:
-        what = "several columns have a name" if found else "no column has a name"
-        raise DataError(
-            f"{path}: {what} known for `{argument}` ({', '.join(names)}). Columns: {columns}. "
-            f"Choose one by `{argument}`, or name the columns in the first line."
-        )
-    return found[0]
+def wrong_encoding(path, encoding):
+    """Where a file is not in an encoding, and in which it may be."""
+    with opened(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as error:
+                if encoding not in ("utf-8", "utf-8-sig"):
+                    break
+                likely = likely_encoding(line + lines.read(HEAD))
+                mend = (
+                    f"It looks like {likely}: add `--encoding {likely}`."
+                    if likely
+                    else "Name its encoding by `--encoding`, such as gb18030, big5, cp1251."
+                )
+                return DataError(f"{not_utf8(path, number, line, error)} {mend}")
+    return DataError(f"{path}: not {encoding}. Name its encoding by `--encoding`.")

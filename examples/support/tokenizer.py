@@ -1,14 +1,66 @@
 """WordPiece tokenization with the `tokenizers` library."""
 
+import json
+import shutil
+from pathlib import Path
+
+from support.table import DataError
+
 import numpy as np
 from tokenizers import BertWordPieceTokenizer
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
+CONFIGURATION = "tokenizer_config.json"
+
+
 def load_tokenizer(vocabulary):
-    """Load a tokenizer from a `vocab.txt`: one entry a line, the line number is the id."""
-    return BertWordPieceTokenizer(str(vocabulary), lowercase=True)
+    """Load a tokenizer from a `vocab.txt`: one entry a line, the line number is the id.
+
+    Whether capitals count says the `tokenizer_config.json` beside it. Without one they do where the
+    vocabulary has a letter in both forms.
+    """
+    told = read_configuration(Path(vocabulary).with_name(CONFIGURATION))
+    lowercase = told.get("do_lower_case")
+    chinese = told.get("tokenize_chinese_chars")
+    return BertWordPieceTokenizer(
+        str(vocabulary),
+        lowercase=not has_capitals(vocabulary) if lowercase is None else lowercase,
+        strip_accents=told.get("strip_accents"),  # None: where capitals do not count
+        handle_chinese_chars=True if chinese is None else chinese,
+    )
+
+
+def read_configuration(path):
+    if not path.exists():
+        return {}
+    try:
+        told = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: no JSON file ({error}).") from None
+    names = "do_lower_case", "strip_accents", "tokenize_chinese_chars"
+    if not isinstance(told, dict):
+        raise DataError(f"{path}: an object was expected.")
+    for name in names:
+        if not isinstance(told.get(name), bool | None):
+            raise DataError(f"{path}: {name} must be true or false. Found: {told[name]!r}")
+    return told
+
+
+def has_capitals(vocabulary):
+    """Whether a letter stands in a vocabulary both as a capital and as a small one."""
+    entries = set(Path(vocabulary).read_text(encoding="utf-8").split("\n"))
+    letters = {entry for entry in entries if len(entry) == 1}
+    return any(letter != letter.lower() and letter.lower() in letters for letter in letters)
+
+
+def copy_vocabulary(vocabulary, target):
+    """Copy a `vocab.txt`, and what stands beside it on how texts are split."""
+    shutil.copyfile(vocabulary, target)
+    configuration = Path(vocabulary).with_name(CONFIGURATION)
+    if configuration.exists():
+        shutil.copyfile(configuration, Path(target).with_name(CONFIGURATION))
 
 
 def train_tokenizer(texts, vocabulary_size):

@@ -2,12 +2,14 @@
 
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 
 from support.data import load_corpus
+from support.file_options import FileOptions
 from support.fine_grained import load_fine_grained
 from support.saving import write_model
+from support.scores import micro_f1, scores
 from support.table import DataError
 from support.task import Task, checkpoint_of, tokenizer_of, vocabulary_of
 from support.thresholds import tune_thresholds
@@ -15,7 +17,6 @@ from support.tokenizer import unknown_note
 
 import keras
 import numpy as np
-from sklearn.metrics import accuracy_score, classification_report, f1_score, hamming_loss
 
 import sigmoid
 from tfidf import tfidf_predictions
@@ -39,7 +40,8 @@ class Data:
             except DataError as error:
                 self.problems[fine_grained] = error
                 continue
-            self.splits[fine_grained] = (*set_aside(train), test)
+            train, validation = set_aside(train)
+            self.splits[fine_grained] = (train, validation, test)
             self.notes += [note for note in train.notes + test.notes if note not in self.notes]
         if not self.splits:
             raise self.problems.get(False) or self.problems[True]
@@ -70,15 +72,18 @@ def load(settings, fine_grained):
         "test": settings.test,
         "rows": settings.samples,
         "test_rows": settings.test_samples,
-        "text_column": settings.text_column,
+        **asdict(FileOptions.of(settings)),
     }
     if fine_grained:
         return load_fine_grained(**files, aspects=settings.aspects)
-    return load_corpus(**files, label_column=settings.label_column, separator=settings.separator)
+    return load_corpus(**files)
 
 
 def set_aside(corpus):
     """Split a corpus into training and validation rows, the same way every time."""
+    if len(corpus) == 1:
+        corpus = replace(corpus, notes=[*corpus.notes, "One training row: it validates, too."])
+        return corpus, corpus
     order = np.random.default_rng(0).permutation(len(corpus))
     held_out = max(1, int(VALIDATION_SHARE * len(corpus)))
     targets = "levels" if hasattr(corpus, "levels") else "labels"
@@ -118,10 +123,6 @@ class Watch(keras.callbacks.Callback):
             score = micro_f1(self.task.indicators(targets), predicted)
             self.curve.append([done, score])
             self.losses.append([done, loss])
-
-
-def micro_f1(labels, predicted):
-    return float(f1_score(labels, predicted, average="micro", zero_division=0))
 
 
 def run_row(row, settings, data, seed, live, tune=False, folder=None):
@@ -189,19 +190,6 @@ def run_tfidf(data):
         "loss": "logistic",
         "seconds": time.perf_counter() - began,
         **scores(test.labels, predicted, test.label_names),
-    }
-
-
-def scores(labels, predicted, names):
-    """scikit-learn's report, subset accuracy and hamming loss, as plain numbers."""
-    report = classification_report(
-        labels, predicted, target_names=names, output_dict=True, zero_division=0
-    )
-    return {
-        "averages": {a: report.pop(f"{a} avg") for a in ("micro", "macro", "weighted", "samples")},
-        "labels": report,
-        "subset_accuracy": float(accuracy_score(labels, predicted)),
-        "hamming_loss": float(hamming_loss(labels, predicted)),
     }
 
 

@@ -2,12 +2,12 @@
 
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 from support.architecture import to_configuration
 from support.checkpoints import compare_vocabulary
+from support.tokenizer import copy_vocabulary
 from support.variables import variable_names, variable_shapes
 
 import numpy as np
@@ -48,6 +48,6 @@ def write_checkpoint(encoder, folder, vocabulary, dtype="float32"):
             tensors=[tf.cast(array, dtype) for array in arrays.values()],
         )
         (partial / "albert_config.json").write_text(configuration)
-        shutil.copyfile(vocabulary, partial / "vocab.txt")
+        copy_vocabulary(vocabulary, partial / "vocab.txt")
         for path in sorted(partial.iterdir()):
             os.replace(path, folder / path.name)

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 from support import training
 from support.data import Corpus
 from support.fine_grained import FineGrained
+from support.scores import scores
 from support.settings import Settings, parse_arguments
 from support.task import Task
-from support.training import Data, parameters, scores
+from support.training import Data, parameters
 
 import numpy as np
 import pytest

@@ -85,6 +85,9 @@ def test_results_of_another_encoder_or_rate_have_a_folder_of_their_own(parse, fo
         "--init random --variant brightmart --vocabulary-size 90 --epochs 3",
         "--train a.csv --test b.csv --view cls --separator ; --aspects food price",
         "--train a.csv --test b.csv --separator=-|",
+        "--train a.csv --test b.csv --no-header --text-column 1 --encoding gb18030",
+        "--train a.csv --test b.csv --label-columns toxic rude --delimiter tab --quotes none",
+        "--train a.xlsx --test b.xlsx --label-names labels.txt --sheet Data",
     ],
 )
 def test_options_lead_to_the_same_settings(parse, options):

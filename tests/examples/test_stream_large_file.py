@@ -1,14 +1,20 @@
+import argparse
+import json
 import sys
+from dataclasses import asdict
 
+from support import delimited, files
+from support.file_options import FileOptions
 from support.served import Predictor, read_model
 from support.table import DataError
+from support.tokenizer import load_tokenizer
 
 import numpy as np
 import pytest
 
 import stream_large_file
 from albert_checkpoints import SMALL, write_folder
-from stream_large_file import ahead, main, shuffled
+from stream_large_file import Stream, ahead, main, shuffled
 
 
 @pytest.fixture
@@ -108,3 +114,55 @@ def test_a_broken_row_says_where(run):
         run(rows(70) + "a,b,c\n", "--read-only")
     with pytest.raises(DataError, match="none of the first 2 rows has a label"):
         run("label,text\n,one\n,two\n", "--read-only")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,tweet,a,b\n" + "".join(f"{i},word{i % 20},1,{i % 2}\n" for i in range(103)),
+        "".join(
+            json.dumps({"text": f"word{i % 20}", "labels": ["a", "b"][: 1 + i % 2]}) + "\n"
+            for i in range(103)
+        ),
+        "text\tlabels\n" + "".join(f"word{i % 20}\t{['a', 'a|b'][i % 2]}\n" for i in range(103)),
+        "text,labels\n"
+        + "".join(f"word{i % 20},\"['a'{' ?b?' * (i % 2)}]\"\n" for i in range(103)).replace(
+            "?", "'"
+        ),
+    ],
+)
+def test_every_form_is_a_stream(run, content, monkeypatch):
+    monkeypatch.setattr(delimited, "CHUNK", 25)
+    monkeypatch.setattr(files, "CHUNK", 25)
+    out = run(content, "--read-only")
+    assert "2 labels\n103 rows, 309 tokens in " in out and ": a, b." in out
+    assert "do not occur" not in out
+
+
+def test_labels_of_a_stream_are_those_of_the_whole_table(tmp_path, write, load, monkeypatch):
+    monkeypatch.setattr(delimited, "CHUNK", 25)
+    content = "text,labels\n" + "".join(
+        f"word{i},{['a;b', 'c', 'b;c'][i % 3]}\n" for i in range(99)
+    )
+    train, _ = load(content)
+    write_folder(tmp_path / "encoder", "brightmart", **SMALL)
+    tokenizer = load_tokenizer(tmp_path / "encoder" / "vocab.txt")
+    options = argparse.Namespace(**asdict(FileOptions()), max_length=8, label_rows=10)
+    stream = Stream(write(content), tokenizer, options)
+    blocks = [stream.arrays(*block)[1] for block in stream.blocks(passes=1)]
+    np.testing.assert_array_equal(np.concatenate(blocks), train.labels)
+    assert stream.label_names == train.label_names and stream.unknown == 0
+
+
+def test_a_later_cell_of_another_form_says_where(run, monkeypatch):
+    lists = "text,labels\n" + "".join(f"word{i % 20},\"['a', 'b']\"\n" for i in range(70))
+    with pytest.raises(DataError, match="line 72: 'c' is no list, as other cells are"):
+        run(lists + "word1,c\n", "--read-only")
+    columns = "text,a,b\n" + "".join(f"word{i % 20},0,1\n" for i in range(70))
+    with pytest.raises(DataError, match="line 72: column 'b' has '2', neither 0 nor 1"):
+        run(columns + "word1,1,2\n", "--read-only")
+    monkeypatch.setattr(delimited, "CHUNK", 50)
+    quotes = "text\tlabels\n" + "".join(f"word{i % 20}\ta\n" for i in range(170))
+    with pytest.raises(DataError, match=r"line 172: .*`--quotes none`"):
+        run(quotes + '"word1" word2\ta\n', "--read-only")
+    assert "171 rows" in run(quotes + '"word1" word2\ta\n', "--read-only", "--quotes", "none")
