@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from support.served import LABELS, MODEL, VOCABULARY
+from support.settings import fingerprint
 
 import keras
 
@@ -36,6 +37,7 @@ def write_model(folder, model, vocabulary, labels):
     inference_model(model).save(partial / MODEL)
     shutil.copyfile(vocabulary, partial / VOCABULARY)
     content = {name: value for name, value in asdict(labels).items() if value is not None}
+    content["files"] = {name: fingerprint(partial / name) for name in (MODEL, VOCABULARY)}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     (partial / LABELS).write_text(text + "\n", encoding="utf-8")
     if folder.exists():

@@ -15,7 +15,8 @@ from support.tokenizer import unknown_note
 
 import keras
 import numpy as np
-from sklearn.metrics import accuracy_score, classification_report, f1_score, hamming_loss
+import tensorflow as tf
+from sklearn.metrics import accuracy_score, classification_report, f1_score
 
 import sigmoid
 from tfidf import tfidf_predictions
@@ -23,6 +24,7 @@ from tfidf import tfidf_predictions
 VALIDATION_SHARE = 0.05
 CURVE_POINTS = 4  # an epoch
 TIMED_STEPS = 9
+EVALUATED_TEXTS = 128  # at once
 
 
 class Data:
@@ -58,9 +60,12 @@ class Data:
 
     @cached_property
     def plain(self):
-        """The plain sigmoid model and a batch, beside which the steps of all others are timed."""
+        """The plain sigmoid model and a batch, beside which the steps of all others are timed.
+
+        The sigmoid row leaves its own here, so that it is not traced twice.
+        """
         task = Task(self.settings.of("sigmoid"), *self.of(sigmoid))
-        return sigmoid.build(task), next(iter(task.batches()))
+        return sigmoid.build(task), a_batch(sigmoid, task)
 
 
 def load(settings, fine_grained):
@@ -79,6 +84,8 @@ def load(settings, fine_grained):
 
 def set_aside(corpus):
     """Split a corpus into training and validation rows, the same way every time."""
+    if len(corpus) < 2:
+        raise DataError("Two training rows at least are needed, one to train on and one to watch.")
     order = np.random.default_rng(0).permutation(len(corpus))
     held_out = max(1, int(VALIDATION_SHARE * len(corpus)))
     targets = "levels" if hasattr(corpus, "levels") else "labels"
@@ -90,38 +97,66 @@ def set_aside(corpus):
     return part(np.sort(order[held_out:])), part(np.sort(order[:held_out]))
 
 
-class Watch(keras.callbacks.Callback):
-    """Time the steps, draw the learning curve, and keep the live view up to date."""
-
-    def __init__(self, task, live):
-        super().__init__()
-        self.task, self.live = task, live
-        self.curve, self.losses, self.seconds = [], [], []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-        self.seconds.append(0.0)
+class StepTimer(keras.callbacks.Callback):
+    """Time the last step; its loss is waited for."""
 
     def on_train_batch_begin(self, batch, logs=None):
         self.began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = float(logs["loss"])
-        self.seconds[-1] += time.perf_counter() - self.began
+        self.loss = float(logs["loss"])
+        self.seconds = time.perf_counter() - self.began
+
+
+class Watch(StepTimer):
+    """Time the epochs, draw the learning curve, and keep the live view up to date."""
+
+    def __init__(self, task, live):
+        super().__init__()
+        self.task, self.live = task, live
+        self.curve, self.losses, self.epochs = [], [], []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self.epochs.append(0.0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        self.epochs[-1] += self.seconds
+        loss = self.loss
         epochs = self.task.settings.epochs
         steps = self.task.steps // epochs
         self.live.step(self.epoch, epochs, batch + 1, steps, loss)
         done = self.epoch + (batch + 1) / steps
         if (len(self.curve) + 1) / CURVE_POINTS <= done:
             inputs, targets = self.task.validation
-            predicted = self.task.predicted_labels(self.model.predict_on_batch(inputs))
+            predicted = self.task.predicted_labels(outputs_of(self.model, inputs))
             score = micro_f1(self.task.indicators(targets), predicted)
             self.curve.append([done, score])
             self.losses.append([done, loss])
 
 
+def outputs_of(model, inputs):
+    """A model's outputs for N texts, computed in batches of one size: nothing compiles twice."""
+    (number,) = {len(value) for value in inputs.values()}
+    filled = {
+        name: np.pad(value, ((0, -number % EVALUATED_TEXTS), (0, 0)), mode="edge")
+        for name, value in inputs.items()
+    }
+    return model.predict(filled, batch_size=EVALUATED_TEXTS, verbose=0)[:number]
+
+
 def micro_f1(labels, predicted):
+    labels, predicted = two_columns(labels), two_columns(predicted)
     return float(f1_score(labels, predicted, average="micro", zero_division=0))
+
+
+def two_columns(labels):
+    """A single label's column beside an empty one: alone it would be two classes to scikit-learn.
+
+    The empty one adds nothing to micro averages, and `labels=` leaves it out of reports.
+    """
+    return np.pad(labels, ((0, 0), (0, 1))) if labels.shape[1] == 1 else labels
 
 
 def run_row(row, settings, data, seed, live, tune=False, folder=None):
@@ -140,7 +175,7 @@ def run_row(row, settings, data, seed, live, tune=False, folder=None):
 
     live.timing()
     inputs, targets = task.test
-    outputs = model.predict(inputs, batch_size=256, verbose=0)
+    outputs = outputs_of(model, inputs)
     labels, names = task.indicators(targets), task.indicator_names()
     tuned = {"tuned": tuned_scores(model, task, outputs)} if tune else {}
     if folder:  # before the steps are timed, which train on
@@ -153,8 +188,8 @@ def run_row(row, settings, data, seed, live, tune=False, folder=None):
         "parameters": parameters(model, task),
         **scores(labels, task.predicted_labels(outputs), names),
         **tuned,
-        "seconds_per_epoch": statistics.median(watch.seconds),
-        "step_ratio": step_ratio(row, model, task, data),
+        "seconds_per_epoch": statistics.median(watch.epochs),
+        "step_ratio": step_ratio(row, model, task, data, live),
         "curve": watch.curve,
         "loss_curve": watch.losses,
     }
@@ -165,7 +200,7 @@ def tuned_scores(model, task, outputs):
     if task.fine_grained:
         return None
     inputs, labels = task.validation
-    thresholds = tune_thresholds(labels, model.predict_on_batch(inputs))
+    thresholds = tune_thresholds(labels, outputs_of(model, inputs))
     names = task.indicator_names()
     predicted = task.predicted_labels(outputs, thresholds)
     return {
@@ -195,31 +230,52 @@ def run_tfidf(data):
 def scores(labels, predicted, names):
     """scikit-learn's report, subset accuracy and hamming loss, as plain numbers."""
     report = classification_report(
-        labels, predicted, target_names=names, output_dict=True, zero_division=0
+        two_columns(labels),
+        two_columns(predicted),
+        labels=range(len(names)),
+        target_names=names,
+        output_dict=True,
+        zero_division=0,
     )
     return {
         "averages": {a: report.pop(f"{a} avg") for a in ("micro", "macro", "weighted", "samples")},
         "labels": report,
         "subset_accuracy": float(accuracy_score(labels, predicted)),
-        "hamming_loss": float(hamming_loss(labels, predicted)),
+        "hamming_loss": float(np.mean(labels != predicted)),
     }
 
 
-def step_ratio(row, model, task, data):
-    """The model's step time over that of the plain sigmoid row, both measured in turn."""
+def step_ratio(row, model, task, data, live):
+    """The model's step time over that of the plain sigmoid row, both measured in turn.
+
+    None where nothing can be compared, or where the timing fails: the trained row is kept.
+    """
     if row is sigmoid:
+        data.plain = model, a_batch(row, task)
         return 1.0
     if data.cannot(sigmoid):
         return None
+    try:
+        batch = a_batch(row, task)
+        ratios = [
+            timed_step(model, batch) / timed_step(*data.plain) for _ in range(TIMED_STEPS + 1)
+        ]
+    except Exception as error:
+        live.say(f"{row.TITLE}: its steps could not be timed ({type(error).__name__}: {error}).")
+        return None
+    return statistics.median(ratios[1:])  # the first may trace
+
+
+def a_batch(row, task):
+    """A full batch, as a dataset of the same types as in training, for which nothing is traced."""
     batch = next(iter(batches(row, task)))
-    ratios = [timed_step(model, batch) / timed_step(*data.plain) for _ in range(TIMED_STEPS + 2)]
-    return statistics.median(ratios[2:])  # the first two trace and warm up
+    return tf.data.Dataset.from_tensor_slices(batch).batch(len(batch[1]))
 
 
 def timed_step(model, batch):
-    began = time.perf_counter()
-    model.train_on_batch(*batch)
-    return time.perf_counter() - began
+    timer = StepTimer()
+    model.fit(batch, shuffle=False, verbose=0, callbacks=[timer])
+    return timer.seconds
 
 
 def parameters(model, task):

@@ -2,6 +2,7 @@ import sys
 from dataclasses import replace
 
 from support.albert_tiny import albert_tiny
+from support.table import DataError
 from support.tokenizer import encode, load_tokenizer, train_tokenizer, unknown_note
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_a_step_is_the_same_in_every_run_and_differs_from_others(text, tokenizer
 
 
 def test_too_little_text_is_refused(tokenizer):
-    with pytest.raises(ValueError, match="do not fill one batch"):
+    with pytest.raises(DataError, match="do not fill one batch"):
         MaskedText(["a fox"], tokenizer, length=20, batch_size=4, seed=0)
 
 
@@ -179,7 +180,7 @@ def test_what_a_start_cannot_have_is_refused(start, go_on, tmp_path, capsys):
         go_on(start, 8)
     assert "another folder" in capsys.readouterr().err
     go_on(tmp_path / "out", 8)
-    with pytest.raises(SystemExit, match="max_length: 8 there, 9 now"):
+    with pytest.raises(DataError, match="max_length: 8 there, 9 now"):
         go_on(tmp_path / "out", 9)
 
 
@@ -192,6 +193,6 @@ def test_an_encoder_that_could_not_be_written_is_refused_first(go_on, tmp_path, 
         return encoder
 
     monkeypatch.setattr("pretrain.albert_tiny", exact_gelu)
-    with pytest.raises(SystemExit, match="no name for the activation 'gelu'"):
+    with pytest.raises(DataError, match="no name for the activation 'gelu'"):
         go_on(tmp_path / "out", 8)
     assert not (tmp_path / "out" / "log.csv").exists()

@@ -12,7 +12,6 @@ from support.training import Data, parameters, scores
 import numpy as np
 import pytest
 
-from backends import BACKEND
 from full_table import ROWS
 
 TEXTS = ["a tool that converts images", "the C library for graphs", "a game", "python module"]
@@ -52,8 +51,6 @@ def task(data, **settings):
 
 @pytest.mark.parametrize("name", PUBLISHED_HEADS)
 def test_published_parameter_counts(name):
-    if name == "gradient_penalty" and BACKEND == "jax":
-        pytest.skip("on JAX there is no such loss")
     published = task(corpus(), view="cls", variant="brightmart", vocabulary_size=21128)
     counts = parameters(importlib.import_module(name).build(published), published)
     assert counts["encoder"] == 4_077_496

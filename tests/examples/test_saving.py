@@ -65,7 +65,7 @@ def test_a_fresh_process_gives_the_same_scores(saved, tmp_path):
 @pytest.mark.parametrize("row", ["gradient_penalty", "fgm", "r_drop"])
 def test_nothing_of_the_training_is_in_the_model(saved, row):
     if row not in saved:
-        pytest.skip("on JAX there is no such loss")
+        pytest.skip("not among the rows that are saved on JAX")
     with zipfile.ZipFile(saved[row][0] / "model.keras") as archive:
         config = archive.read("config.json").decode()
         assert archive.testzip() is None
