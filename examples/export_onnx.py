@@ -21,6 +21,7 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
+from support.endings import writing
 from support.served import MADE_FROM, MODEL, ONNX, OnnxModel, Predictor, read_model
 from support.settings import fingerprint
 from support.table import DataError, read_lines
@@ -134,7 +135,8 @@ def main():
             raise DataError(f"{arguments.file}: there is no text in it to compare scores on.")
     check_environment()
     path = served.folder / ONNX
-    with tempfile.TemporaryDirectory(prefix=".partial", dir=served.folder) as partial:
+    folder = tempfile.TemporaryDirectory(prefix=".partial", dir=served.folder)
+    with writing(path), folder as partial:
         partial = Path(partial) / ONNX
         served.model = in_float32(served.model)
         export(served.model, partial)

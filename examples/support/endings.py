@@ -6,6 +6,7 @@ Ctrl-C. Anything else is a fault of the program and keeps its traceback.
 
 import os
 import sys
+from contextlib import contextmanager
 
 
 def end(kind, error, traceback):
@@ -22,6 +23,17 @@ def end(kind, error, traceback):
         print(told(error), file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
+
+
+@contextmanager
+def writing(path):
+    """Have an error name a path: what a full disk raises names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.strerror is not None:
+            error.filename = str(path)
+        raise
 
 
 def told(error):

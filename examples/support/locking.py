@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+from support.endings import writing
 from support.table import DataError
 
 from filelock import FileLock, Timeout
@@ -25,6 +26,7 @@ def locked(folder):
             "choose another --output."
         ) from None
     try:
-        yield
+        with writing(folder):
+            yield
     finally:
         lock.release()
