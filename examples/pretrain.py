@@ -336,7 +336,7 @@ def pretrain(arguments):
         vocabulary = whole_checkpoint(arguments.start).vocabulary
     if not arguments.vocabulary and not vocabulary.exists():
         learn_vocabulary(documents, arguments.vocabulary_size or 8192, folder)
-    check_vocabulary(vocabulary, [entry.encode() for entry in SPECIAL_TOKENS])
+    check_vocabulary(vocabulary, SPECIAL_TOKENS)
     tokenizer = load_tokenizer(vocabulary)
     compare_vocabulary(vocabulary, tokenizer.get_vocab_size(), "the tokenizer")
     text = MaskedText(

@@ -30,7 +30,7 @@ import numpy as np
 OPTIMIZER = re.compile(r"(.*/)?(adam_[mv]|lamb_[mv]|global_step|beta[12]_power|Adam(_1)?)$")
 HEADS = re.compile(r"(pooler|cls|classifier|predictions|sop_classifier|qa_outputs|output_)")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
-NEEDED = (b"[PAD]", b"[UNK]", b"[CLS]", b"[SEP]")
+NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 OTHERS = re.compile(r".*position_ids$")  # a constant that older Hugging Face files hold
 
 
@@ -263,25 +263,24 @@ def compare_shapes(checkpoint):
 
 
 def check_vocabulary(path, needed=NEEDED):
-    """Refuse a vocabulary without the entries that every text needs; return its content."""
-    content = path.read_bytes()
-    entries = {line.strip() for line in content.split(b"\n")}
-    if missing := [entry.decode() for entry in needed if entry not in entries]:
+    """Refuse a vocabulary without the entries that every text needs."""
+    entries = {line.strip() for line in path.read_bytes().split(b"\n")}
+    if missing := [entry for entry in needed if entry.encode() not in entries]:
         raise CheckpointError(
             f"{path}: no entry {' and no '.join(missing)}. A WordPiece vocabulary of BERT's or "
             "ALBERT's form is expected, one entry a line."
         )
-    return content
 
 
 def compare_vocabulary(path, size, said_by):
-    content = check_vocabulary(path)
+    content = path.read_bytes()
     entries = content.count(b"\n") + (not content.endswith(b"\n"))
     if entries != size:
         raise CheckpointError(
             f"{path}: {entries:,} entries where {said_by} says vocab_size {size:,}. Use the "
             "vocabulary that came with the checkpoint, one entry a line."
         )
+    check_vocabulary(path)
 
 
 def head_of(name):

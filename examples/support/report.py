@@ -32,7 +32,8 @@ def show(title, header, rows, console=None):
     table = Table(*map(escape, header), title=escape(title))
     for cells in rows:
         table.add_row(*map(escape, cells), end_section="\n" in "".join(cells))
-    Console(width=max(console.width, WIDEST)).print(table)
+    console.width = max(console.width, WIDEST)
+    console.print(table)
 
 
 def print_summary(settings, data, rows):

@@ -22,7 +22,7 @@ import sigmoid
 from tfidf import tfidf_predictions
 
 VALIDATION_SHARE = 0.05
-CURVE_POINTS = 4  # an epoch
+CURVE_POINTS = 8  # in all, and one at least an epoch
 TIMED_STEPS = 9
 EVALUATED_TEXTS = 128  # at once
 
@@ -128,7 +128,7 @@ class Watch(StepTimer):
         steps = self.task.steps // epochs
         self.live.step(self.epoch, epochs, batch + 1, steps, loss)
         done = self.epoch + (batch + 1) / steps
-        if (len(self.curve) + 1) / CURVE_POINTS <= done:
+        if (len(self.curve) + 1) / max(1, CURVE_POINTS // epochs) <= done:
             inputs, targets = self.task.validation
             predicted = self.task.predicted_labels(outputs_of(self.model, inputs))
             score = micro_f1(self.task.indicators(targets), predicted)
