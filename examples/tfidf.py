@@ -11,10 +11,10 @@ import re
 import warnings
 
 from support.data import load_corpus
+from support.scores import scores
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score
 from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import threadpool_limits
 
@@ -35,7 +35,8 @@ def tfidf_predictions(train, test):
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.filterwarnings("ignore", message="Label (not )?.* is present in all")
         classifier.fit(vectorizer.fit_transform(train.texts), train.labels)
-    return classifier.predict(vectorizer.transform(test.texts))
+    predictions = classifier.predict(vectorizer.transform(test.texts))
+    return predictions.reshape(test.labels.shape)  # of one label it makes a vector
 
 
 def main():
@@ -50,10 +51,10 @@ def main():
     print(*train.notes, *test.notes, sep="\n")
     predictions = tfidf_predictions(train, test)
     print(f"{len(train):,} training rows, {len(test):,} test rows, {len(train.label_names)} labels")
-    for average in ("micro", "macro", "weighted", "samples"):
-        score = f1_score(test.labels, predictions, average=average, zero_division=0)
-        print(f"{average:9s} F1 {score:.3f}")
-    print(f"subset accuracy {accuracy_score(test.labels, predictions):.3f}")
+    found = scores(test.labels, predictions, test.label_names)
+    for average, values in found["averages"].items():
+        print(f"{average:9s} F1 {values['f1-score']:.3f}")
+    print(f"subset accuracy {found['subset_accuracy']:.3f}")
 
 
 if __name__ == "__main__":

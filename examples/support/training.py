@@ -8,6 +8,7 @@ from functools import cached_property
 from support.data import load_corpus
 from support.fine_grained import load_fine_grained
 from support.saving import write_model
+from support.scores import micro_f1, scores
 from support.table import DataError
 from support.task import Task, checkpoint_of, tokenizer_of, vocabulary_of
 from support.thresholds import tune_thresholds
@@ -16,14 +17,13 @@ from support.tokenizer import unknown_note
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.metrics import accuracy_score, classification_report, f1_score
 
 import sigmoid
 from tfidf import tfidf_predictions
 
 VALIDATION_SHARE = 0.05
 CURVE_POINTS = 8  # in all, and one at least an epoch
-TIMED_STEPS = 9
+TIMED_STEPS = 7
 EVALUATED_TEXTS = 128  # at once
 
 
@@ -146,19 +146,6 @@ def outputs_of(model, inputs):
     return model.predict(filled, batch_size=EVALUATED_TEXTS, verbose=0)[:number]
 
 
-def micro_f1(labels, predicted):
-    labels, predicted = two_columns(labels), two_columns(predicted)
-    return float(f1_score(labels, predicted, average="micro", zero_division=0))
-
-
-def two_columns(labels):
-    """A single label's column beside an empty one: alone it would be two classes to scikit-learn.
-
-    The empty one adds nothing to micro averages, and `labels=` leaves it out of reports.
-    """
-    return np.pad(labels, ((0, 0), (0, 1))) if labels.shape[1] == 1 else labels
-
-
 def run_row(row, settings, data, seed, live, tune=False, folder=None):
     """Train a row's model and return everything that the table shows of it.
 
@@ -224,24 +211,6 @@ def run_tfidf(data):
         "loss": "logistic",
         "seconds": time.perf_counter() - began,
         **scores(test.labels, predicted, test.label_names),
-    }
-
-
-def scores(labels, predicted, names):
-    """scikit-learn's report, subset accuracy and hamming loss, as plain numbers."""
-    report = classification_report(
-        two_columns(labels),
-        two_columns(predicted),
-        labels=range(len(names)),
-        target_names=names,
-        output_dict=True,
-        zero_division=0,
-    )
-    return {
-        "averages": {a: report.pop(f"{a} avg") for a in ("micro", "macro", "weighted", "samples")},
-        "labels": report,
-        "subset_accuracy": float(accuracy_score(labels, predicted)),
-        "hamming_loss": float(np.mean(labels != predicted)),
     }
 
 
