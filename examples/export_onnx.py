@@ -17,8 +17,11 @@ import importlib.util
 import logging
 import os
 import re
+import tempfile
 from itertools import islice
+from pathlib import Path
 
+from support.endings import writing
 from support.served import MADE_FROM, MODEL, ONNX, OnnxModel, Predictor, read_model
 from support.settings import fingerprint
 from support.table import DataError, read_lines
@@ -36,7 +39,7 @@ def parse_arguments():
     parser.add_argument("model", metavar="MODEL_FOLDER", help="a folder below OUTPUT/models")
     parser.add_argument("file", metavar="FILE", nargs="?", help="texts to compare the scores on")
     parser.add_argument("--int8", action="store_true", help="round matrices to 8 bits")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()  # FILE may follow options
 
 
 def check_environment():
@@ -132,8 +135,9 @@ def main():
             raise DataError(f"{arguments.file}: there is no text in it to compare scores on.")
     check_environment()
     path = served.folder / ONNX
-    partial = path.with_name("partial.onnx")  # Keras wants the ending
-    try:
+    folder = tempfile.TemporaryDirectory(prefix=".partial", dir=served.folder)
+    with writing(path), folder as partial:
+        partial = Path(partial) / ONNX
         served.model = in_float32(served.model)
         export(served.model, partial)
         if arguments.int8:
@@ -147,13 +151,8 @@ def main():
                 f"{others:.2%} of the answers are others"
             )
         os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except DataError as error:
-        raise SystemExit(str(error)) from None
+    main()

@@ -14,6 +14,7 @@ training, otherwise 0. Scores are those before an activation, in which 0 is a si
 
 import argparse
 import json
+import math
 import os
 import queue
 import sys
@@ -30,6 +31,13 @@ CHUNK = 4096  # lines that are sorted by length together
 MOMENT = 0.02  # seconds to wait for more lines before the ones at hand are labelled
 
 
+def threshold(text):
+    value = float(text)
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError("must be a number, received NaN")
+    return value
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -37,7 +45,7 @@ def parse_arguments():
     add = parser.add_argument
     add("model", metavar="MODEL_FOLDER", help="a folder below OUTPUT/models")
     add("file", metavar="FILE", nargs="?", help="UTF-8, gzipped or not; standard input by default")
-    add("--threshold", type=float, help="of all labels, in place of the model's own")
+    add("--threshold", type=threshold, help="of all labels, in place of the model's own")
     add("--top", type=positive, metavar="N", help="the N highest labels, above a threshold or not")
     add("--batch-size", type=positive, default=32, help="texts that are computed at once")
     add(
@@ -52,7 +60,7 @@ def parse_arguments():
     )
     add("--json", action="store_true", help="print a JSON object {label: score} a line")
     add("--summary", action="store_true", help="print the speed to standard error at the end")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # FILE may follow options
     if arguments.bfloat16 and arguments.onnx:
         parser.error("--bfloat16 is for Keras; export_onnx.py has --int8 in its place")
     return arguments
@@ -184,7 +192,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except DataError as error:
-        raise SystemExit(str(error)) from None
+    main()

@@ -16,6 +16,7 @@ import csv
 import json
 import math
 import os
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +24,12 @@ from pathlib import Path
 from support.albert_tiny import albert_tiny
 from support.albert_tiny import build as build_encoder
 from support.architecture import CheckpointError, to_configuration
-from support.checkpoints import compare_vocabulary
-from support.settings import fingerprint, whole_checkpoint
-from support.tokenizer import load_tokenizer, train_tokenizer
+from support.checkpoints import check_vocabulary, compare_vocabulary
+from support.locking import locked
+from support.results import read, write
+from support.settings import fingerprint, length, positive, rate, seed, whole_checkpoint
+from support.table import DataError, read_lines
+from support.tokenizer import SPECIAL_TOKENS, load_tokenizer, train_tokenizer
 from support.write_checkpoint import write_checkpoint
 
 import keras
@@ -47,26 +51,31 @@ def parse_arguments():
     parser.add_argument("--output", type=Path, required=True, help="folder of the encoder")
     parser.add_argument("--start", metavar="ENCODER", help="an encoder to go on from")
     parser.add_argument("--vocabulary", type=Path, help="a vocab.txt; learned from TEXT if absent")
-    parser.add_argument("--vocabulary-size", type=int, help="of a learned one; 8192 by default")
+    parser.add_argument(
+        "--vocabulary-size", type=positive, help="of a learned one; 8192 by default"
+    )
     parser.add_argument(
         "--variant", choices=("google", "brightmart"), help="architecture; google by default"
     )
-    parser.add_argument("--max-length", type=int, default=64, help="tokens a sequence")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=2800)
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak")
-    parser.add_argument("--warmup", type=int, default=300, help="steps to the peak")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after; resumable")
-    parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
+    parser.add_argument("--max-length", type=length, default=64, help="tokens a sequence")
+    parser.add_argument("--batch-size", type=positive, default=64)
+    parser.add_argument("--steps", type=positive, default=2800)
+    parser.add_argument("--learning-rate", type=rate, default=1e-3, help="peak")
+    parser.add_argument("--warmup", type=positive, default=300, help="steps to the peak")
+    parser.add_argument("--minutes", type=minutes, default=math.inf, help="stop after; resumable")
+    parser.add_argument(
+        "--save-every", type=positive, default=100, help="steps between checkpoints"
+    )
     parser.add_argument(
         "--dtype-policy",
+        choices=("float32", "mixed_bfloat16"),
         default="float32",
         help="mixed_bfloat16 is faster on CPUs with AVX512-BF16 or AMX",
     )
     parser.add_argument(
         "--float16", action="store_true", help="write the checkpoint in half precision"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     arguments = parser.parse_args()
     shape = arguments.variant, arguments.vocabulary, arguments.vocabulary_size
     if arguments.start and any(shape):
@@ -77,6 +86,13 @@ def parse_arguments():
     if arguments.start and Path(arguments.start).resolve() == arguments.output.resolve():
         parser.error("--output must be another folder than --start, which stays as it is")
     return arguments
+
+
+def minutes(text):
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, received {text}")
+    return value
 
 
 class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
@@ -117,7 +133,7 @@ class MaskedText:
         self.specials = np.array([self.pad, self.cls, self.sep, self.mask])
         self.batches_per_pass = len(documents) // batch_size
         if not self.batches_per_pass:
-            raise ValueError(
+            raise DataError(
                 f"{len(documents):,} documents do not fill one batch; lower `--batch-size`."
             )
         self.current_pass = None
@@ -240,10 +256,35 @@ def build(arguments, frequencies):
 
 
 def save(model, path):
-    """Write weights and optimizer state so that a kill leaves the old file or the new one."""
+    """Write weights and optimizer state so that a kill leaves the old file or the new one.
+
+    Weights that are not numbers are refused, and the old file stays.
+    """
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise DataError(
+            f"The weights became NaN since the last save. {path.parent} keeps what was saved then, "
+            "if anything was: go on from there with a lower --learning-rate."
+        )
     partial = path.with_name("partial.weights.h5")
     model.save_weights(partial)
     os.replace(partial, path)
+
+
+def load(model, path):
+    try:
+        model.load_weights(path)
+    except Exception as error:  # of many classes, as what is damaged is HDF5
+        raise DataError(
+            f"{path}: damaged, or of another version ({type(error).__name__}). Remove it to begin "
+            "again, or choose another --output."
+        ) from None
+
+
+def learn_vocabulary(documents, size, folder):
+    """Write `vocab.txt` in one move."""
+    with tempfile.TemporaryDirectory(dir=folder) as partial:
+        train_tokenizer(documents, size).save_model(partial)
+        os.replace(Path(partial) / "vocab.txt", folder / "vocab.txt")
 
 
 def refuse_another_run(arguments, encoder, vocabulary):
@@ -251,37 +292,51 @@ def refuse_another_run(arguments, encoder, vocabulary):
     try:
         configuration = to_configuration(encoder.architecture)
     except CheckpointError as error:
-        raise SystemExit(f"{arguments.start}: {error}") from None
+        raise CheckpointError(f"{arguments.start}: {error}") from None
     run = {
         "start": arguments.start,
         "vocabulary": fingerprint(vocabulary),
         "max_length": arguments.max_length,
         **configuration,
     }
+    data = {"text": fingerprint(arguments.text)} | {
+        name: getattr(arguments, name) for name in ("batch_size", "seed")
+    }
     path = arguments.output / "run.json"
-    there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else run
-    if changed := [name for name in run if there.get(name) != run[name]]:
-        changes = ", ".join(f"{n}: {there.get(n)!r} there, {run[n]!r} now" for n in changed)
-        raise SystemExit(
-            f"{arguments.output} holds a run of another encoder ({changes}). "
-            "Choose another --output."
+    there = read(path) if path.exists() else run
+    if not isinstance(there, dict):
+        raise DataError(f"{path} is damaged: nothing says what is in it. Choose another --output.")
+    if changed := [name for name in run if there.get(name, run[name]) != run[name]]:
+        changes = ", ".join(f"{n}: {there[n]!r} there, {run[n]!r} now" for n in changed)
+        raise DataError(
+            f"{arguments.output} holds another run ({changes}). Choose another --output, and "
+            f"--start {arguments.output} if it is to go on from there."
         )
-    path.write_text(json.dumps(run, indent=2), encoding="utf-8")
+    for name in data:
+        if there.get(name, data[name]) != data[name]:
+            print(f"It goes on with another {name.replace('_', ' ')} than before.")
+    write(path, json.dumps(run | data, indent=2))
 
 
 def main():
     arguments = parse_arguments()
     keras.utils.set_random_seed(arguments.seed)
     keras.config.set_dtype_policy(arguments.dtype_policy)
-    folder = arguments.output
-    folder.mkdir(parents=True, exist_ok=True)
+    with locked(arguments.output):
+        pretrain(arguments)
 
-    documents = arguments.text.read_text(encoding="utf-8").splitlines()
+
+def pretrain(arguments):
+    folder = arguments.output
+    documents = [line.rstrip("\r\n") for line in read_lines(arguments.text)]
+    if not any(map(str.strip, documents)):
+        raise DataError(f"{arguments.text}: there is no text in it.")
     vocabulary = arguments.vocabulary or folder / "vocab.txt"
     if arguments.start:
         vocabulary = whole_checkpoint(arguments.start).vocabulary
-    if not vocabulary.exists():
-        train_tokenizer(documents, arguments.vocabulary_size or 8192).save_model(str(folder))
+    if not arguments.vocabulary and not vocabulary.exists():
+        learn_vocabulary(documents, arguments.vocabulary_size or 8192, folder)
+    check_vocabulary(vocabulary, SPECIAL_TOKENS)
     tokenizer = load_tokenizer(vocabulary)
     compare_vocabulary(vocabulary, tokenizer.get_vocab_size(), "the tokenizer")
     text = MaskedText(
@@ -292,7 +347,7 @@ def main():
 
     checkpoint = folder / "checkpoint.weights.h5"
     if checkpoint.exists():
-        model.load_weights(checkpoint)
+        load(model, checkpoint)
     start = int(model.optimizer.iterations)
     print(
         f"{len(documents):,} documents, {text.batches_per_pass:,} batches a pass, "

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from support.data import load_corpus
 from support.file_options import FileOptions, add_file_options
 from support.scores import scores
-from support.table import DataError
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -76,7 +75,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except DataError as error:
-        raise SystemExit(str(error)) from None
+    main()

@@ -66,8 +66,13 @@ class Architecture:
             )
         for name in (*KEYS, *OPTIONAL_KEYS):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"`{name}` must be a whole number above 0. Received: {value!r}")
+        if not isinstance(self.epsilon, (int, float)) or not 0 < self.epsilon < 1:
+            raise ValueError(
+                "The layer norm's epsilon (layer_norm_eps) must be above 0 and below 1. Received: "
+                f"{self.epsilon!r}"
+            )
         if self.hidden % self.heads:
             raise ValueError(
                 f"The hidden size must be a multiple of the heads. Received: {self.hidden} and "
@@ -106,7 +111,7 @@ def read_architecture(path, variant, activations):
     if missing:
         raise CheckpointError(f"{path}: no {' and no '.join(missing)}; is it a checkpoint's?")
     name = config.get("hidden_act", "gelu")
-    if name not in activations:
+    if not isinstance(name, str) or name not in activations:
         raise CheckpointError(
             f"{path}: hidden_act is {name!r}; known are {', '.join(activations)}."
         )
@@ -128,7 +133,7 @@ def read_architecture(path, variant, activations):
 
 def read_configuration(path):
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_bytes())  # UTF-8 with or without a mark, UTF-16
     except ValueError as error:
         raise CheckpointError(f"{path}: not JSON ({error}).") from None
     if not isinstance(config, dict):

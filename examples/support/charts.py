@@ -95,8 +95,9 @@ def cost_chart(groups, tfidf):
     figure, axes = plt.subplots(figsize=(8, 5))
     colours = plt.get_cmap("tab10").colors
     for (name, runs), colour in zip(groups.items(), colours, strict=False):
-        if runs[0]["step_ratio"] is not None and not other_task(name):
-            cost = mean(runs, lambda run: run["step_ratio"])
+        timed = [run for run in runs if run["step_ratio"] is not None]
+        if timed and not other_task(name):
+            cost = mean(timed, lambda run: run["step_ratio"])
             axes.plot(cost, mean(runs), "o", color=colour, label=runs[0]["title"])
     if tfidf:
         axes.axhline(mean(tfidf), color=GREY, linestyle="--", linewidth=1)

@@ -112,4 +112,5 @@ class PyTorchFile:
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
 
     def read(self, name):
-        return np.asarray(self.tensors[name].float())
+        tensor = self.tensors[name]
+        return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)

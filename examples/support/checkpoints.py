@@ -30,6 +30,8 @@ import numpy as np
 
 OPTIMIZER = re.compile(r"(.*/)?(adam_[mv]|lamb_[mv]|global_step|beta[12]_power|Adam(_1)?)$")
 HEADS = re.compile(r"(pooler|cls|classifier|predictions|sop_classifier|qa_outputs|output_)")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 OTHERS = re.compile(r".*position_ids$")  # a constant that older Hugging Face files hold
 
 
@@ -89,10 +91,26 @@ class Checkpoint:
 
     def arrays(self):
         """Read all weights of the encoder, by their Keras names, in TensorFlow's shapes."""
-        arrays = {ours: self.file.read(name) for ours, name in self.names.items()}
+        arrays = {ours: self.array(name) for ours, name in self.names.items()}
         if self.form == "hugging_face":  # PyTorch keeps (outputs, inputs)
             return {ours: a.T if ours.endswith("/kernel") else a for ours, a in arrays.items()}
         return arrays
+
+    def array(self, name):
+        """Read a variable; one that holds no usable numbers is refused."""
+        array = self.file.read(name)
+        if array.dtype.name not in FLOATS:
+            raise CheckpointError(
+                f"{self.file.path}: {name} is in {array.dtype.name}; weights are numbers in "
+                f"{', '.join(FLOATS)}. Take the checkpoint that is not quantized."
+            )
+        array = np.asarray(array, "float32")
+        if not np.isfinite(array).all():
+            raise CheckpointError(
+                f"{self.file.path}: {name} holds NaN or infinity, so its training had failed. Take "
+                "an earlier checkpoint."
+            )
+        return array
 
     def load_into(self, encoder):
         """Fill an encoder of the same architecture; it may have fewer positions."""
@@ -246,6 +264,16 @@ def compare_shapes(checkpoint):
         )
 
 
+def check_vocabulary(path, needed=NEEDED):
+    """Refuse a vocabulary without the entries that every text needs."""
+    entries = {line.strip() for line in path.read_bytes().split(b"\n")}
+    if missing := [entry for entry in needed if entry.encode() not in entries]:
+        raise CheckpointError(
+            f"{path}: no entry {' and no '.join(missing)}. A WordPiece vocabulary of BERT's or "
+            "ALBERT's form is expected, one entry a line."
+        )
+
+
 def compare_vocabulary(path, size, said_by):
     content = path.read_bytes()
     entries = content.count(b"\n") + (not content.endswith(b"\n"))
@@ -254,6 +282,7 @@ def compare_vocabulary(path, size, said_by):
             f"{path}: {entries:,} entries where {said_by} says vocab_size {size:,}. Use the "
             "vocabulary that came with the checkpoint, one entry a line."
         )
+    check_vocabulary(path)
 
 
 def head_of(name):

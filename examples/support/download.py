@@ -1,5 +1,6 @@
 """Public checkpoints by name: downloaded once, checked, and kept in Keras' cache."""
 
+import lzma
 import os
 import shutil
 import ssl
@@ -42,8 +43,7 @@ def find_checkpoint(name):
     folder = cache() / name
     if not folder.is_dir():
         archive, variant = PUBLIC[name]
-        cache().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache()) as partial:
+        with room_in_cache() as partial:
             path = cache() / archive  # fetched by hand
             if not path.exists():
                 path = Path(partial) / archive
@@ -52,6 +52,18 @@ def find_checkpoint(name):
             check(path, unpacked, variant)
             put(unpacked, folder)
     return folder
+
+
+def room_in_cache():
+    """A folder in the cache for what is not whole yet, removed at the end."""
+    try:
+        cache().mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=cache())
+    except OSError as error:
+        raise CheckpointError(
+            f"{cache()}: checkpoints are downloaded into this folder, and it cannot be written "
+            f"({error.strerror}). Set KERAS_HOME to a folder that can be."
+        ) from None
 
 
 def put(unpacked, folder):
@@ -129,8 +141,10 @@ def unpack(archive, folder):
                 # zipfile reads no more than the size that the member declares
                 with file.open(member) as source, open(target, "wb") as copy:
                     shutil.copyfileobj(source, copy, CHUNK)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError,
-            OSError, ValueError) as error:  # fmt: skip
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
+            RuntimeError, OSError, ValueError) as error:  # fmt: skip
+        if getattr(error, "errno", None):  # the machine's, such as a full disk
+            raise
         raise refusal(archive, str(error)) from None
     indexes = [path for path in folder.rglob("*.index") if "__MACOSX" not in path.parts]
     if len(indexes) != 1:

@@ -1,6 +1,22 @@
 """The live view: which row, epoch, step, loss, and how long it will take."""
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def columns(width):
+    """What fits into a terminal's width: what is left and the state come first."""
+    name, state = "{task.description}", "{task.fields[state]}"
+    if width < 110:
+        return TextColumn(name, style="bold"), TimeRemainingColumn(), TextColumn(state, style="dim")
+    return (
+        TextColumn("{task.description:30s}", style="bold"),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn(state, style="dim"),
+    )
 
 
 class Live:
@@ -14,12 +30,7 @@ class Live:
     def __init__(self, results, todo):
         self.results, self.todo = results, todo
         self.progress = Progress(
-            TextColumn("{task.description:30s}", style="bold"),
-            BarColumn(bar_width=20),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[state]}", style="dim"),
+            *columns(Console().width),
             speed_estimate_period=600,
         )
         self.kept = sum(results.finished(*run) is not None for run in todo)
@@ -38,8 +49,12 @@ class Live:
 
     def say(self, *lines):
         for line in [*self.results.notes, *lines]:
-            self.progress.console.print(line, style="dim", highlight=False, markup=False)
+            self.print(line, style="dim", highlight=False)
         self.results.notes.clear()
+
+    def print(self, line, **style):
+        """A line above the bars; what looks like rich's markup is text, as in `[/INST]`."""
+        self.progress.console.print(line, markup=False, soft_wrap=True, **style)
 
     def start(self, title, seed):
         """A row begins."""
@@ -62,10 +77,9 @@ class Live:
     def finish(self, run):
         """A row is done, in this run or in an earlier one."""
         f1 = {name: values["f1-score"] for name, values in run["averages"].items()}
-        self.progress.console.print(
+        self.print(
             f"{run['title']}, seed {run['seed']}: "
-            f"F1 micro {f1['micro']:.3f}, macro {f1['macro']:.3f}, weighted {f1['weighted']:.3f}",
-            markup=False,
+            f"F1 micro {f1['micro']:.3f}, macro {f1['macro']:.3f}, weighted {f1['weighted']:.3f}"
         )
         if self.progress.tasks[1].visible:
             self.progress.update(self.row, visible=False)

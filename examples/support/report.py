@@ -4,6 +4,7 @@ import shlex
 import statistics
 from itertools import product
 
+from support.results import AVERAGES, MEASURES
 from support.task import Task
 from support.training import parameters
 
@@ -13,27 +14,41 @@ from rich.table import Table
 
 from full_table import ROWS
 
-MEASURES = {"precision": "P", "recall": "R", "f1-score": "F1"}
-AVERAGES = ("micro", "macro", "weighted", "samples")
+WIDEST = 110  # columns that the tables need
 
 
-def show(table):
-    Console(width=max(Console().width, 110)).print(table)
+def show(title, header, rows, console=None):
+    """Print a table; in a terminal that is narrower, each row's cells below one another."""
+    console = console or Console()
+    if console.is_terminal and console.width < WIDEST:
+        longest = max(map(len, header[1:]))
+        lines = [title]
+        for first, *cells in rows:
+            lines += ["", first]
+            for name, cell in zip(header[1:], cells, strict=True):
+                lines += [f"  {name:{longest}}  {part}" for part in cell.split("\n") if part]
+        console.print("\n".join(lines), markup=False, highlight=False)
+        return
+    table = Table(*map(escape, header), title=escape(title))
+    for cells in rows:
+        table.add_row(*map(escape, cells), end_section="\n" in "".join(cells))
+    console.width = max(console.width, WIDEST)
+    console.print(table)
 
 
 def print_summary(settings, data, rows):
     """Print one line per experiment: its loss, and the parameters of its parts."""
-    table = Table("row", "loss", "encoder", "head", "total", title="Parameters")
+    lines = []
     for name, row in rows.items():
         if reason := data.cannot(row):
-            table.add_row(row.TITLE, escape(f"skipped: {reason}"))
+            lines.append([row.TITLE, f"skipped: {reason}", "", "", ""])
             continue
         task = Task(settings.of(name), *data.of(row))
         counts = parameters(row.build(task), task)
         heads = "\n".join(f"{name} {count:,}" for name, count in counts["heads"].items())
-        table.add_row(row.TITLE, row.LOSS, f"{counts['encoder']:,}", heads, f"{counts['total']:,}")
-        table.add_section()
-    show(table)
+        numbers = [f"{counts['encoder']:,}", heads, f"{counts['total']:,}"]
+        lines.append([row.TITLE, row.LOSS, *numbers])
+    show("Parameters", ["row", "loss", "encoder", "head", "total"], lines)
 
 
 def summarise(runs):
@@ -76,15 +91,10 @@ def tuned_cells(results):
 
 def print_table(results):
     rows = [summarise(runs) for runs in results.by_row().values()]
-    table = Table(*SHORT, title="Test scores (step time: times that of the sigmoid row)")
-    for cells in rows:
-        table.add_row(*(cells[name] for name in SHORT))
-    show(table)
+    title = "Test scores (step time: times that of the sigmoid row)"
+    show(title, SHORT, [[cells[name] for name in SHORT] for cells in rows])
     if tuned := tuned_cells(results):
-        table = Table(*TUNED, title="Test scores with tuned thresholds")
-        for cells in tuned:
-            table.add_row(*cells)
-        show(table)
+        show("Test scores with tuned thresholds", TUNED, tuned)
 
 
 def command(results):

@@ -1,10 +1,16 @@
 """Finished rows on disk: kept, checked, never overwritten by a run with other settings."""
 
 import json
+import math
 import os
 from dataclasses import asdict
+from itertools import product
 
 from support.settings import Settings
+from support.table import DataError
+
+MEASURES = {"precision": "P", "recall": "R", "f1-score": "F1"}
+AVERAGES = ("micro", "macro", "weighted", "samples")
 
 
 class Runs:
@@ -52,15 +58,27 @@ class Results(Runs):
         self.lacking, self.notes, self.noted = lacking, [], set()
         (folder / "rows").mkdir(parents=True, exist_ok=True)
         path = folder / "settings.json"
-        if path.exists() and (other := read(path)):
+        other = read(path) if path.exists() else None
+        if isinstance(other, dict):
             self.refuse_other_settings(settings.differences(other))
+        elif rows := sorted(path.name for path in (folder / "rows").glob("*.json")):
+            raise DataError(
+                f"{path} is missing or damaged: nothing says with which settings the rows beside "
+                f"it ({', '.join(rows)}) were trained. Choose another --output, or remove them."
+            )
         write(path, json.dumps(asdict(settings), indent=2, ensure_ascii=False))
 
     def refuse_other_settings(self, differences):
         if differences:
-            changes = "; ".join(f"{k}: {a!r} there, {b!r} now" for k, (a, b) in differences.items())
-            raise SystemExit(
-                f"{self.folder} holds results of other settings ({changes}). "
+            there, now = map(as_object, differences.pop("files", ({}, {})))
+            changes = [f"{k}: {a!r} there, {b!r} now" for k, (a, b) in differences.items()]
+            changes += [
+                f"{name}: another file or content now"
+                for name in sorted(there.keys() | now.keys())
+                if there.get(name) != now.get(name)
+            ]
+            raise DataError(
+                f"{self.folder} holds results of other settings ({'; '.join(changes)}). "
                 "Choose another --output, or leave it out to get a folder for these settings."
             )
 
@@ -75,6 +93,9 @@ class Results(Runs):
         run = read(path)
         if run is None:
             self.note(f"{path.name} was cut off; the row runs again.")
+        elif not is_whole(run, name, seed):
+            self.note(f"{path.name} is damaged, or of another row; the row runs again.")
+            return None
         elif lacking := self.lacking(run):
             self.note(f"{path.name} has no {lacking}; the row runs again.")
             return None
@@ -94,6 +115,31 @@ class Results(Runs):
             write(self.path(name, seed), json.dumps(run, indent=1, ensure_ascii=False))
         self.runs.append(run)
         return run
+
+
+def as_object(value):
+    return value if isinstance(value, dict) else {}
+
+
+def is_whole(run, name, seed):
+    """Whether the content of a row's file is that row's, and has all that a report shows."""
+    try:
+        if (run["row"], run["seed"]) != (name, seed) or not isinstance(run["title"], str):
+            return False
+        numbers = [*scores_in(run), *(scores_in(run["tuned"]) if run.get("tuned") else ())]
+        if "curve" in run:  # a trained row's
+            numbers += [run["seconds_per_epoch"], run["step_ratio"] or 0]
+            numbers += [number for point in run["curve"] for number in point]
+        return all(map(math.isfinite, numbers))
+    except (AttributeError, KeyError, TypeError):
+        return False
+
+
+def scores_in(run):
+    """All scores that a report shows of a run."""
+    groups = [*(run["averages"][average] for average in AVERAGES), *run["labels"].values()]
+    each = [values[name] for values, name in product(groups, (*MEASURES, "support"))]
+    return [*each, run["subset_accuracy"], run["hamming_loss"]]
 
 
 def read(path):

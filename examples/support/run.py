@@ -12,22 +12,27 @@ def run(*row_names):
     settings, arguments = parse_arguments(sys.modules["__main__"].__doc__, list(row_names))
 
     # after the command line is read, so that --help and a wrong option answer at once
-    from support.charts import draw_charts
-    from support.progress import Live
-    from support.report import print_summary, print_table, to_markdown
-    from support.results import Results
-    from support.served import LABELS
-    from support.table import DataError
-    from support.training import Data, run_row, run_tfidf
+    from support.locking import locked
+    from support.report import print_summary
+    from support.training import Data
 
     rows = {name: importlib.import_module(name) for name in arguments.rows}
-    try:
-        data = Data(settings, rows.values())
-    except DataError as error:
-        raise SystemExit(str(error)) from None
+    data = Data(settings, rows.values())
     if arguments.summary:
         print_summary(settings, data, rows)
         return
+    with locked(arguments.output):
+        make_table(settings, arguments, rows, data)
+
+
+def make_table(settings, arguments, rows, data):
+    """Make what the output folder lacks, and print the table."""
+    from support.charts import draw_charts
+    from support.progress import Live
+    from support.report import print_table, to_markdown
+    from support.results import Results
+    from support.served import LABELS
+    from support.training import run_row, run_tfidf
 
     def model_folder(name, seed):
         return arguments.output / "models" / f"{name}-seed{seed}"
@@ -50,7 +55,10 @@ def run(*row_names):
             if reason := data.cannot(row):
                 live.say(f"{row.TITLE}: skipped. {reason}")
         if False in data.splits:
-            results.keep("tfidf", 0, partial(run_tfidf, data))
+            try:
+                results.keep("tfidf", 0, partial(run_tfidf, data))
+            except ValueError as error:  # scikit-learn's; what is to be beaten is no reason to stop
+                live.say(f"TF-IDF: skipped. {error}")
         for name, seed in todo:
             make = partial(
                 run_row,

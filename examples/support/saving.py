@@ -6,7 +6,9 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from support.endings import writing
 from support.served import LABELS, MODEL, VOCABULARY
+from support.settings import fingerprint
 from support.tokenizer import copy_vocabulary
 
 import keras
@@ -34,9 +36,11 @@ def write_model(folder, model, vocabulary, labels):
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    inference_model(model).save(partial / MODEL)
+    with writing(partial / MODEL):
+        inference_model(model).save(partial / MODEL)
     copy_vocabulary(vocabulary, partial / VOCABULARY)
     content = {name: value for name, value in asdict(labels).items() if value is not None}
+    content["files"] = {name: fingerprint(partial / name) for name in (MODEL, VOCABULARY)}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     (partial / LABELS).write_text(text + "\n", encoding="utf-8")
     if folder.exists():

@@ -1,8 +1,9 @@
 """The folder of a trained model, read: all that it takes to label new texts."""
 
 import json
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 
 MODEL, VOCABULARY, LABELS, ONNX = "model.keras", "vocab.txt", "labels.json", "model.onnx"
 MADE_FROM = "made from"  # entry of the ONNX file
+SHORTEST = 3  # tokens a text: one between [CLS] and [SEP]
 WIDTHS = (*range(4, 32, 4), *range(32, 64, 8), *range(64, 128, 16), *range(128, 513, 32))
 
 
@@ -27,6 +29,7 @@ class Labels:
         labels: names of the labels, in the order of the scores; None for aspects.
         thresholds: for each label the score above which it is given; None for aspects.
         aspects: for each aspect the names of its levels; None for labels.
+        files: fingerprints of the files that it was written beside.
     """
 
     title: str
@@ -34,6 +37,33 @@ class Labels:
     labels: list[str] | None = None
     thresholds: list[float] | None = None
     aspects: dict[str, list[str]] | None = None
+    files: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not isinstance(self.max_length, int) or self.max_length < SHORTEST:
+            raise ValueError(f"max_length is {self.max_length!r}, not {SHORTEST} or more")
+        if (self.labels is None) == (self.aspects is None):
+            raise ValueError("either labels or aspects are expected")
+        if not isinstance(self.files, dict):
+            raise ValueError(f"files is {self.files!r}, not an object")
+        for names in [self.labels] if self.aspects is None else self.aspects.values():
+            if not isinstance(names, list) or not names or {*map(type, names)} != {str}:
+                raise ValueError(f"a list of names is expected, not {names!r}")
+            if len(set(names)) < len(names):
+                raise ValueError(f"a name stands twice in {names!r}")
+        if self.labels is not None:
+            self.thresholds = self.thresholds or [0.0] * len(self.labels)
+            if len(self.thresholds) != len(self.labels):
+                raise ValueError(f"{len(self.thresholds)} thresholds for {len(self.labels)} labels")
+            if any(math.isnan(threshold) for threshold in self.thresholds):
+                raise ValueError("a threshold is NaN")
+
+    @property
+    def shape(self):
+        """The shape of a text's outputs."""
+        if self.aspects is None:
+            return (len(self.labels),)
+        return len(self.aspects), max(map(len, self.aspects.values()))
 
 
 @dataclass
@@ -52,7 +82,13 @@ class Served:
 
         import keras_mlc  # noqa: F401
 
-        return keras.saving.load_model(self.folder / MODEL, compile=False)
+        try:
+            return keras.saving.load_model(self.folder / MODEL, compile=False)
+        except Exception as error:  # of many classes, as what is damaged is a zip, JSON or HDF5
+            raise DataError(
+                f"{self.folder / MODEL}: cannot be loaded; it is cut off, damaged or of another "
+                f"version ({type(error).__name__}: {first_line(error)}). Train again with `--save`."
+            ) from None
 
     @cached_property
     def tokenizer(self):
@@ -126,10 +162,20 @@ def read_model(folder):
             f"{'is' if len(missing) == 1 else 'are'} missing.{hint}"
         )
     try:
-        labels = Labels(**json.loads((folder / LABELS).read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        labels = Labels(**json.loads((folder / LABELS).read_bytes()))
+    except (AttributeError, ValueError, TypeError) as error:
         raise DataError(f"{folder / LABELS}: damaged, or of another version ({error}).") from None
+    for name in (MODEL, VOCABULARY):
+        if labels.files.get(name) not in (None, fingerprint(folder / name)):
+            raise DataError(
+                f"{folder}: {LABELS} was not written with this {name}, which may give each score "
+                f'another name. If they belong together, remove {name} from "files" in {LABELS}.'
+            )
     return Served(folder, labels)
+
+
+def first_line(error):
+    return (str(error).strip().splitlines() or [""])[0]
 
 
 class Predictor:
@@ -141,7 +187,7 @@ class Predictor:
 
     def __init__(self, served, batch_size):
         self.model, self.tokenizer, self.batch_size = served.model, served.tokenizer, batch_size
-        self.longest = served.labels.max_length
+        self.longest, self.served = served.labels.max_length, served
         self.tokenizer.enable_truncation(self.longest)
         self.tokenizer.no_padding()
 
@@ -154,12 +200,22 @@ class Predictor:
             places = order[first : first + self.batch_size]
             found = self.batch([encodings[i].ids for i in places])
             if outputs is None:
+                self.check(found.shape[1:])
                 outputs = np.empty((len(texts), *found.shape[1:]), "float32")
             outputs[places] = found[: len(places)]
         if np.isnan(outputs).any():
             text = texts[np.argwhere(np.isnan(outputs))[0, 0]].strip()
             raise DataError(f"The model gives NaN for {text!r}: its weights or file are broken.")
         return outputs
+
+    def check(self, shape):
+        """Refuse outputs that are not those that the names are for."""
+        labels = self.served.labels
+        if shape != labels.shape:
+            raise DataError(
+                f"{self.served.folder}: the model's outputs for a text are {shape}, and {LABELS} "
+                f"has names for {labels.shape}. It is that of another model."
+            )
 
     def batch(self, ids):
         """The outputs for a batch of token ids, of which the last are the longest."""

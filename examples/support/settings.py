@@ -10,11 +10,9 @@ from pathlib import Path
 
 from support.download import PUBLIC, find_checkpoint
 from support.file_options import add_file_options
-from support.table import DataError
 
 BUNDLED_ENCODER = Path(__file__).resolve().parents[1] / "data" / "encoder"
 BUNDLED_SAMPLES = 3500
-FILES = "train", "test", "label_names", "vocabulary"
 REGULARISED = ("fgm", "gradient_penalty", "r_drop")
 
 
@@ -117,7 +115,8 @@ class Settings:
 
 
 def fingerprint(path):
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def parse_arguments(description, row_names):
@@ -131,11 +130,11 @@ def parse_arguments(description, row_names):
         add("--rows", nargs="+", **choices, help=f"rows to run, of: {', '.join(row_names)}")
         add("--summary", action="store_true", help="print parameter counts, train nothing")
         add("--list", action="store_true", help="print the rows' names, train nothing")
-    add("--seeds", nargs="+", type=int, default=[0], help="one run of every row for each seed")
+    add("--seeds", nargs="+", type=seed, default=[0], help="one run of every row for each seed")
     suited = "by default what suits the weights that training starts from"
     add("--learning-rate", type=rate, help=f"peak of the schedule; {suited}")
     add("--epochs", type=positive, help=f"passes over the rows; {suited}")
-    add("--max-length", type=positive, help=f"tokens a text; {suited}")
+    add("--max-length", type=length, help=f"tokens a text; {suited}")
     add("--dropout", type=share, help="rate in every row's encoder; by default in R-Drop's alone")
     add(
         "--strength",
@@ -212,6 +211,8 @@ def parse_arguments(description, row_names):
     if getattr(arguments, "list", False):
         print(*row_names, sep="\n")
         parser.exit()
+    if len(set(arguments.seeds)) < len(arguments.seeds):
+        parser.error(f"--seeds: a seed is given twice in {arguments.seeds}")
 
     if (arguments.train is None) != (arguments.test is None):
         parser.error("give both --train and --test, or neither for the bundled corpus")
@@ -244,7 +245,14 @@ def parse_arguments(description, row_names):
         if getattr(arguments, name) is None:
             setattr(arguments, name, getattr(fine_tuning, name))
 
-    inputs = {name: getattr(arguments, name) for name in FILES}
+    inputs = {
+        "train": arguments.train or BUNDLED_ENCODER.parent / "train.csv.gz",
+        "test": arguments.test or BUNDLED_ENCODER.parent / "test.csv.gz",
+    }
+    if arguments.label_names:
+        inputs["label_names"] = arguments.label_names
+    if arguments.vocabulary:
+        inputs["vocabulary"] = whole_vocabulary(arguments.vocabulary)
     if arguments.init == "pretrained":
         checkpoint = whole_checkpoint(arguments.checkpoint or BUNDLED_ENCODER)
         arguments.variant = checkpoint.architecture.variant
@@ -258,27 +266,48 @@ def parse_arguments(description, row_names):
         }
     )
     settings.files = {
-        name: fingerprint(path) for name, path in inputs.items() if path and Path(path).exists()
+        name: fingerprint(path) for name, path in inputs.items() if Path(path).exists()
     }
     arguments.output = arguments.output or settings.folder()
     return settings, arguments
 
 
 def whole_checkpoint(checkpoint):
-    """Open a checkpoint, or end with what is wrong with it; a public one is downloaded first."""
+    """Open a checkpoint of which nothing is missing; a public one is downloaded first."""
     # here, so that --help and a wrong option answer without waiting for TensorFlow
     from support.checkpoints import open_whole_checkpoint
 
-    try:
-        return open_whole_checkpoint(find_checkpoint(checkpoint))
-    except DataError as error:
-        raise SystemExit(str(error)) from None
+    return open_whole_checkpoint(find_checkpoint(checkpoint))
+
+
+def whole_vocabulary(path):
+    """The path of a vocabulary that has the entries without which no text can be split."""
+    from support.checkpoints import check_vocabulary
+
+    check_vocabulary(Path(path))
+    return path
 
 
 def positive(text):
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, received {text}")
+    return value
+
+
+def length(text):
+    value = int(text)
+    if value < 3:
+        raise argparse.ArgumentTypeError(
+            f"must be 3 or more, as [CLS] and [SEP] are two of them, received {text}"
+        )
+    return value
+
+
+def seed(text):
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"must be 0 or more and below 2**32, received {text}")
     return value
 
 

@@ -5,6 +5,7 @@ from support.checkpoints import open_checkpoint
 from support.download import find_checkpoint
 from support.served import Labels
 from support.settings import BUNDLED_ENCODER
+from support.table import DataError
 from support.tokenizer import encode, load_tokenizer
 
 import keras
@@ -65,7 +66,7 @@ class Task:
         )
         positions = encoder.architecture.positions
         if settings.max_length > positions:
-            raise SystemExit(
+            raise DataError(
                 f"The encoder reads at most {positions} tokens. Received: --max-length "
                 f"{settings.max_length}. Lower it, or choose another --checkpoint."
             )

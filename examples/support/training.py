@@ -17,13 +17,15 @@ from support.tokenizer import unknown_note
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import sigmoid
 from tfidf import tfidf_predictions
 
 VALIDATION_SHARE = 0.05
-CURVE_POINTS = 4  # an epoch
-TIMED_STEPS = 9
+CURVE_POINTS = 8  # in all, and one at least an epoch
+TIMED_STEPS = 7
+EVALUATED_TEXTS = 128  # at once
 
 
 class Data:
@@ -60,9 +62,12 @@ class Data:
 
     @cached_property
     def plain(self):
-        """The plain sigmoid model and a batch, beside which the steps of all others are timed."""
+        """The plain sigmoid model and a batch, beside which the steps of all others are timed.
+
+        The sigmoid row leaves its own here, so that it is not traced twice.
+        """
         task = Task(self.settings.of("sigmoid"), *self.of(sigmoid))
-        return sigmoid.build(task), next(iter(task.batches()))
+        return sigmoid.build(task), a_batch(sigmoid, task)
 
 
 def load(settings, fine_grained):
@@ -95,34 +100,53 @@ def set_aside(corpus):
     return part(np.sort(order[held_out:])), part(np.sort(order[:held_out]))
 
 
-class Watch(keras.callbacks.Callback):
-    """Time the steps, draw the learning curve, and keep the live view up to date."""
-
-    def __init__(self, task, live):
-        super().__init__()
-        self.task, self.live = task, live
-        self.curve, self.losses, self.seconds = [], [], []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-        self.seconds.append(0.0)
+class StepTimer(keras.callbacks.Callback):
+    """Time the last step; its loss is waited for."""
 
     def on_train_batch_begin(self, batch, logs=None):
         self.began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = float(logs["loss"])
-        self.seconds[-1] += time.perf_counter() - self.began
+        self.loss = float(logs["loss"])
+        self.seconds = time.perf_counter() - self.began
+
+
+class Watch(StepTimer):
+    """Time the epochs, draw the learning curve, and keep the live view up to date."""
+
+    def __init__(self, task, live):
+        super().__init__()
+        self.task, self.live = task, live
+        self.curve, self.losses, self.epochs = [], [], []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self.epochs.append(0.0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        self.epochs[-1] += self.seconds
+        loss = self.loss
         epochs = self.task.settings.epochs
         steps = self.task.steps // epochs
         self.live.step(self.epoch, epochs, batch + 1, steps, loss)
         done = self.epoch + (batch + 1) / steps
-        if (len(self.curve) + 1) / CURVE_POINTS <= done:
+        if (len(self.curve) + 1) / max(1, CURVE_POINTS // epochs) <= done:
             inputs, targets = self.task.validation
-            predicted = self.task.predicted_labels(self.model.predict_on_batch(inputs))
+            predicted = self.task.predicted_labels(outputs_of(self.model, inputs))
             score = micro_f1(self.task.indicators(targets), predicted)
             self.curve.append([done, score])
             self.losses.append([done, loss])
+
+
+def outputs_of(model, inputs):
+    """A model's outputs for N texts, computed in batches of one size: nothing compiles twice."""
+    (number,) = {len(value) for value in inputs.values()}
+    filled = {
+        name: np.pad(value, ((0, -number % EVALUATED_TEXTS), (0, 0)), mode="edge")
+        for name, value in inputs.items()
+    }
+    return model.predict(filled, batch_size=EVALUATED_TEXTS, verbose=0)[:number]
 
 
 def run_row(row, settings, data, seed, live, tune=False, folder=None):
@@ -141,7 +165,7 @@ def run_row(row, settings, data, seed, live, tune=False, folder=None):
 
     live.timing()
     inputs, targets = task.test
-    outputs = model.predict(inputs, batch_size=256, verbose=0)
+    outputs = outputs_of(model, inputs)
     labels, names = task.indicators(targets), task.indicator_names()
     tuned = {"tuned": tuned_scores(model, task, outputs)} if tune else {}
     if folder:  # before the steps are timed, which train on
@@ -154,8 +178,8 @@ def run_row(row, settings, data, seed, live, tune=False, folder=None):
         "parameters": parameters(model, task),
         **scores(labels, task.predicted_labels(outputs), names),
         **tuned,
-        "seconds_per_epoch": statistics.median(watch.seconds),
-        "step_ratio": step_ratio(row, model, task, data),
+        "seconds_per_epoch": statistics.median(watch.epochs),
+        "step_ratio": step_ratio(row, model, task, data, live),
         "curve": watch.curve,
         "loss_curve": watch.losses,
     }
@@ -166,7 +190,7 @@ def tuned_scores(model, task, outputs):
     if task.fine_grained:
         return None
     inputs, labels = task.validation
-    thresholds = tune_thresholds(labels, model.predict_on_batch(inputs))
+    thresholds = tune_thresholds(labels, outputs_of(model, inputs))
     names = task.indicator_names()
     predicted = task.predicted_labels(outputs, thresholds)
     return {
@@ -193,21 +217,37 @@ def run_tfidf(data):
     }
 
 
-def step_ratio(row, model, task, data):
-    """The model's step time over that of the plain sigmoid row, both measured in turn."""
+def step_ratio(row, model, task, data, live):
+    """The model's step time over that of the plain sigmoid row, both measured in turn.
+
+    None where nothing can be compared, or where the timing fails: the trained row is kept.
+    """
     if row is sigmoid:
+        data.plain = model, a_batch(row, task)
         return 1.0
     if data.cannot(sigmoid):
         return None
+    try:
+        batch = a_batch(row, task)
+        ratios = [
+            timed_step(model, batch) / timed_step(*data.plain) for _ in range(TIMED_STEPS + 1)
+        ]
+    except Exception as error:
+        live.say(f"{row.TITLE}: its steps could not be timed ({type(error).__name__}: {error}).")
+        return None
+    return statistics.median(ratios[1:])  # the first may trace
+
+
+def a_batch(row, task):
+    """A full batch, as a dataset of the same types as in training, for which nothing is traced."""
     batch = next(iter(batches(row, task)))
-    ratios = [timed_step(model, batch) / timed_step(*data.plain) for _ in range(TIMED_STEPS + 2)]
-    return statistics.median(ratios[2:])  # the first two trace and warm up
+    return tf.data.Dataset.from_tensor_slices(batch).batch(len(batch[1]))
 
 
 def timed_step(model, batch):
-    began = time.perf_counter()
-    model.train_on_batch(*batch)
-    return time.perf_counter() - began
+    timer = StepTimer()
+    model.fit(batch, shuffle=False, verbose=0, callbacks=[timer])
+    return timer.seconds
 
 
 def parameters(model, task):

@@ -152,6 +152,20 @@ def with_another(name):
     return damage
 
 
+def with_values(change, name="bert/embeddings/LayerNorm/beta"):
+    def damage(folder):
+        values = random_values("brightmart", CONFIGS["brightmart"] | SMALL)
+        write_tensorflow(folder / "albert_model.ckpt", values | {name: change(values[name])})
+
+    return damage
+
+
+def quantized(folder):
+    values = random_values("brightmart", CONFIGS["brightmart"] | SMALL)
+    scaled = {name: np.round(10 * value).astype("int8") for name, value in values.items()}
+    write_tensorflow(folder / "albert_model.ckpt", scaled)
+
+
 def configured(**changes):
     def damage(folder):
         path = folder / "albert_config_tiny.json"
@@ -202,11 +216,24 @@ def cut(folder):
         (configured(num_hidden_layers="4"), "whole number above 0. Received: '4'"),
         (configured(intermediate_size=None), "no intermediate_size"),
         (configured(hidden_act="quick"), "hidden_act is 'quick'; known are gelu, relu"),
+        (configured(hidden_act=["gelu"]), "hidden_act is .'gelu'.; known are gelu, relu"),
+        *(
+            (configured(layer_norm_eps=value), f"above 0 and below 1. Received: {value!r}")
+            for value in (-1, 0, 1, "1", float("nan"))
+        ),
+        (configured(num_hidden_layers=True), "whole number above 0. Received: True"),
+        (with_values(lambda value: value * np.nan), "LayerNorm/beta holds NaN or infinity"),
+        (with_values(lambda value: value / np.float32(0)), "LayerNorm/beta holds NaN or infinity"),
+        (quantized, "is in int8; weights are .*not quantized"),
         (configured(ln_type="preln"), "ln_type is 'preln'; only 'postln'"),
         (content("albert_config_tiny.json", "{"), "not JSON"),
         (gone("albert_config_tiny.json"), r"one \*config\*.json.*Found: nothing"),
         (content("config2.json", '{"hidden_size": 12}'), "Found: albert_config_tiny.json, config2"),
         (content("vocab.txt", "[PAD]\n[UNK]\n"), r"2 entries where .* says vocab_size 40"),
+        (
+            content("vocab.txt", "\n".join(f"word{i}" for i in range(40))),
+            r"no entry \[PAD\] and no \[UNK\] and no \[CLS\] and no \[SEP\]",
+        ),
         (content("other.index", ""), "several checkpoints .albert_model.ckpt, other"),
         (gone("albert_model.ckpt.index"), "no checkpoint. Expected.*Found: albert_config_tiny"),
     ],
@@ -216,6 +243,13 @@ def test_a_wrong_checkpoint_says_what_is_wrong(tmp_path, damage, message):
     damage(tmp_path)
     with pytest.raises(CheckpointError, match=f"(?s)^{tmp_path}.*{message}"):
         albert_tiny(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_configuration_may_begin_with_a_mark(tmp_path, encoding):
+    _, config = write_folder(tmp_path, "google", **SMALL)
+    (tmp_path / "albert_config_tiny.json").write_text(json.dumps(config), encoding)
+    assert albert_tiny(tmp_path).architecture.hidden == SMALL["hidden_size"]
 
 
 def test_no_folder_and_no_vocabulary(tmp_path):
@@ -381,6 +415,35 @@ def test_without_torch_a_pickle_asks_for_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(CheckpointError, match=r"needs torch. Install it.*or save the model as"):
         albert_tiny(tmp_path)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_hugging_face_weights_in_8_bits_are_refused(hugging_face, binary):
+    import torch
+    from safetensors.torch import save_file
+
+    folder, model = hugging_face(binary=binary)
+    weights = {
+        name: (10 * value).round().to(torch.int8) for name, value in model.state_dict().items()
+    }
+    if binary:
+        torch.save(weights, folder / "pytorch_model.bin")
+    else:
+        save_file(weights, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match="is in int8; weights are numbers"):
+        albert_tiny(folder)
+
+
+def test_bfloat16_and_float16_are_read(hugging_face):
+    import torch
+
+    folder, model = hugging_face(binary=True)
+    expected = albert_tiny(folder).get_weights()
+    for dtype in (torch.bfloat16, torch.float16):
+        lower = {name: value.to(dtype) for name, value in model.state_dict().items()}
+        torch.save(lower, folder / "pytorch_model.bin")
+        for weight, near in zip(albert_tiny(folder).get_weights(), expected, strict=True):
+            np.testing.assert_allclose(weight, near, atol=0.01)
 
 
 def test_a_damaged_safetensors_file(tmp_path):

@@ -223,6 +223,15 @@ def damaged(files):
     return bytes(content)
 
 
+def damaged_lzma(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("albert_model.ckpt.index", b"".join(content for _, content in files))
+    content = bytearray(buffer.getvalue())
+    content[100:200] = b"\xff" * 100
+    return bytes(content)
+
+
 def link(target):
     member = zipfile.ZipInfo("albert_model.ckpt.data-00000-of-00001")
     member.create_system = 3  # Unix
@@ -235,6 +244,7 @@ def link(target):
     [
         (lambda good: packed(good)[:3000], "not a zip file"),
         (damaged, "Bad CRC-32|decompress"),
+        (damaged_lzma, "Corrupt input data"),
         (lambda good: b"<html>Not here</html>", "not a zip file"),
         (lambda good: packed([]), "one .index file was expected, 0 found"),
         (lambda good: packed([("readme.txt", b"hello")]), "one .index file was expected, 0 found"),
@@ -322,6 +332,14 @@ def test_another_process_may_be_faster(serve, contents, home):
     with serve(answer):
         assert find_checkpoint(NAME) == home / NAME
     assert [path.name for path in home.iterdir()] == [NAME]
+
+
+def test_a_cache_that_cannot_be_written(home):
+    home.parent.write_text("")
+    with pytest.raises(
+        CheckpointError, match=r"cannot be written \(Not a directory\). Set KERAS_HOME"
+    ):
+        find_checkpoint(NAME)
 
 
 def test_the_command_line_says_it_too(home, pytestconfig, authority):

@@ -134,9 +134,9 @@ def test_what_is_missing_or_damaged_is_named(folders, tmp_path, monkeypatch):
 
 def test_a_file_of_another_model_is_refused(folders, tmp_path, monkeypatch):
     export(monkeypatch, folders / "sigmoid")
-    for name in ("model.onnx", "labels.json", "vocab.txt"):
-        (tmp_path / name).write_bytes((folders / "sigmoid" / name).read_bytes())
-    (tmp_path / "model.keras").write_bytes((folders / "text_cnn" / "model.keras").read_bytes())
+    for name in ("model.keras", "labels.json", "vocab.txt"):
+        (tmp_path / name).write_bytes((folders / "text_cnn" / name).read_bytes())
+    (tmp_path / "model.onnx").write_bytes((folders / "sigmoid" / "model.onnx").read_bytes())
     with pytest.raises(DataError, match=r"made from another model.keras. .*export_onnx.py"):
         call(predict, monkeypatch, tmp_path, folders / "texts.txt", "--onnx")
 
@@ -156,7 +156,7 @@ def test_an_export_that_fails_leaves_what_was_there(folders, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("export_onnx.sign", lambda path, _: path.write_bytes(b"half a model"))
         with pytest.raises(DataError, match="cannot read it"):
-            call(export_onnx, patch, folder)
+            call(export_onnx, patch, folder, "--int8", folders / "texts.txt")
     with monkeypatch.context() as patch:
         nothing = np.full((4, 3), np.nan)
         patch.setattr("support.served.OnnxModel.predict_on_batch", lambda *_: nothing)

@@ -82,6 +82,23 @@ def test_labels_above_their_thresholds_are_printed(predict, scores, options, thr
         same(line, expected(row, thresholds, top))
 
 
+def test_the_file_may_follow_options_and_nan_is_no_threshold(
+    folders, monkeypatch, capsys, tmp_path
+):
+    (tmp_path / "texts").write_text("\n".join(TEXTS))
+    model, texts = str(folders / "sigmoid"), str(tmp_path / "texts")
+    outputs = []
+    for order in ([model, texts, "--top", "1"], [model, "--top", "1", texts]):
+        monkeypatch.setattr(sys, "argv", ["x", *order])
+        main()
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1] and len(outputs[0].splitlines()) == len(TEXTS)
+    monkeypatch.setattr(sys, "argv", ["x", model, "--threshold", "nan", texts])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--threshold: must be a number, received NaN" in capsys.readouterr().err
+
+
 def test_json(predict, scores):
     for line, row in zip(predict(["", *TEXTS], "--json"), [None, *scores], strict=True):
         wanted = {} if row is None else dict(expected(row, THRESHOLDS))

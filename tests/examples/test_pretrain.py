@@ -2,6 +2,7 @@ import sys
 from dataclasses import replace
 
 from support.albert_tiny import albert_tiny
+from support.table import DataError
 from support.tokenizer import encode, load_tokenizer, train_tokenizer, unknown_note
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_a_step_is_the_same_in_every_run_and_differs_from_others(text, tokenizer
 
 
 def test_too_little_text_is_refused(tokenizer):
-    with pytest.raises(ValueError, match="do not fill one batch"):
+    with pytest.raises(DataError, match="do not fill one batch"):
         MaskedText(["a fox"], tokenizer, length=20, batch_size=4, seed=0)
 
 
@@ -128,6 +129,61 @@ def test_a_vocabulary_that_was_told_goes_into_the_checkpoint(tmp_path, monkeypat
 
 
 @pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Pretrain a small encoder for two steps; another call goes on with what it is told."""
+    (tmp_path / "text.txt").write_text("\n".join(DOCUMENTS))
+    small = ["--warmup", "1", "--batch-size", "4", "--max-length", "8", "--vocabulary-size", "60"]
+
+    def command(*options):
+        given = [tmp_path / "text.txt", "--output", tmp_path / "out", "--steps", 2, *small]
+        monkeypatch.setattr(sys, "argv", ["x", *map(str, [*given, *options])])
+        main()
+
+    return command
+
+
+def test_what_went_wrong_is_not_gone_on_with(command, tmp_path, capsys, monkeypatch):
+    command()
+    out = tmp_path / "out"
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.name != "log.csv"}
+    (tmp_path / "text.txt").write_text("\n".join([*DOCUMENTS, "more"]))
+    command("--seed", 1, "--steps", 2)
+    said = capsys.readouterr().out
+    assert "another text than" in said and "another seed than" in said and "batch" in said
+    assert "another batch size" not in said
+
+    with monkeypatch.context() as patch:  # as a learning rate that is too high leaves them
+        patch.setattr("pretrain.Trapezoid.__call__", lambda *_: float("nan"))
+        with pytest.raises(DataError, match=r"weights became NaN.*lower --learning-rate"):
+            command("--steps", 4)
+    for name in ("checkpoint.weights.h5", "albert_model.ckpt.data-00000-of-00001"):
+        assert (out / name).read_bytes() == before[name]
+
+    checkpoint = out / "checkpoint.weights.h5"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:3000])
+    with pytest.raises(DataError, match=r"checkpoint.weights.h5: damaged.*begin again"):
+        command("--steps", 4)
+    (out / "run.json").write_text("{")
+    with pytest.raises(DataError, match=r"run.json is damaged"):
+        command("--steps", 4)
+    (out / "vocab.txt").write_text("a\nb\n")
+    with pytest.raises(DataError, match=r"no entry \[PAD\] and no \[UNK\]"):
+        command()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["--max-length 2", "--batch-size 0", "--steps 0", "--warmup 0", "--save-every 0",
+     "--vocabulary-size 0", "--learning-rate nan", "--minutes nan", "--seed -1",
+     "--dtype-policy bf16"],
+)  # fmt: skip
+def test_options_without_a_meaning_are_refused(command, capsys, wrong):
+    with pytest.raises(SystemExit):
+        command(*wrong.split())
+    assert wrong.split()[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.fixture
 def start(tmp_path):
     write_folder(tmp_path / "start", "brightmart", **SMALL)
     return tmp_path / "start"
@@ -179,7 +235,7 @@ def test_what_a_start_cannot_have_is_refused(start, go_on, tmp_path, capsys):
         go_on(start, 8)
     assert "another folder" in capsys.readouterr().err
     go_on(tmp_path / "out", 8)
-    with pytest.raises(SystemExit, match="max_length: 8 there, 9 now"):
+    with pytest.raises(DataError, match="max_length: 8 there, 9 now"):
         go_on(tmp_path / "out", 9)
 
 
@@ -192,6 +248,6 @@ def test_an_encoder_that_could_not_be_written_is_refused_first(go_on, tmp_path, 
         return encoder
 
     monkeypatch.setattr("pretrain.albert_tiny", exact_gelu)
-    with pytest.raises(SystemExit, match="no name for the activation 'gelu'"):
+    with pytest.raises(DataError, match="no name for the activation 'gelu'"):
         go_on(tmp_path / "out", 8)
     assert not (tmp_path / "out" / "log.csv").exists()

@@ -1,18 +1,24 @@
 import importlib
+import json
 import sys
 from types import SimpleNamespace
 
 from support import training
 from support.data import Corpus
 from support.fine_grained import FineGrained
-from support.scores import scores
+from support.run import run
+from support.scores import micro_f1, scores
 from support.settings import Settings, parse_arguments
+from support.table import DataError
 from support.task import Task
-from support.training import Data, parameters
+from support.training import Data, a_batch, parameters, step_ratio
 
+import keras
 import numpy as np
 import pytest
 
+import sigmoid
+from albert_checkpoints import SMALL, write_folder
 from backends import BACKEND
 from full_table import ROWS
 
@@ -53,8 +59,6 @@ def task(data, **settings):
 
 @pytest.mark.parametrize("name", PUBLISHED_HEADS)
 def test_published_parameter_counts(name):
-    if name == "gradient_penalty" and BACKEND == "jax":
-        pytest.skip("on JAX there is no such loss")
     published = task(corpus(), view="cls", variant="brightmart", vocabulary_size=21128)
     counts = parameters(importlib.import_module(name).build(published), published)
     assert counts["encoder"] == 4_077_496
@@ -111,6 +115,108 @@ def test_scores_of_a_perfect_and_an_empty_prediction():
         assert nothing["averages"][average]["f1-score"] == 0
     assert (perfect["subset_accuracy"], nothing["subset_accuracy"]) == (1, 0)
     assert nothing["hamming_loss"] == pytest.approx(4 / 12)
+
+
+def test_one_label_is_scored_as_a_label_and_not_as_two_classes():
+    labels = np.array([[1], [0], [0], [1]], "uint8")
+    predicted = np.array([[1], [0], [1], [0]], "uint8")
+    found = scores(labels, predicted, ["a"])
+    assert {values["f1-score"] for values in found["averages"].values()} <= {0.5, 0.25}
+    assert found["averages"]["micro"]["f1-score"] == found["labels"]["a"]["f1-score"] == 0.5
+    assert (found["subset_accuracy"], found["hamming_loss"]) == (0.5, 0.5)
+    assert list(found["labels"]) == ["a"]
+    assert micro_f1(labels, 0 * labels) == 0  # half of the classes would be right
+
+
+class Quiet:
+    """A live view that keeps what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, *lines):
+        self.said += lines
+
+    def start(self, *_):
+        pass
+
+    step = timing = start
+
+
+class CountedLoss(keras.losses.BinaryCrossentropy):
+    """Counts how often it is called: once for each trace where steps are compiled."""
+
+    calls = 0
+
+    def call(self, y_true, y_pred):
+        type(self).calls += 1
+        return super().call(y_true, y_pred)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="steps are not compiled on torch")
+def test_timing_a_row_traces_no_step_again(folder, monkeypatch):
+    small = encoder_task(folder)
+    model = sigmoid.build(small)
+    model.compile("sgd", CountedLoss(from_logits=True))
+    monkeypatch.setattr(CountedLoss, "calls", 0)
+    model.fit(small.batches(), verbose=0)
+    traced = CountedLoss.calls
+    plain = sigmoid.build(small)
+    data = SimpleNamespace(cannot=lambda row: None, plain=(plain, a_batch(sigmoid, small)))
+    row, live = SimpleNamespace(TITLE="a row"), Quiet()
+    assert step_ratio(row, model, small, data, live) > 0
+    assert CountedLoss.calls == traced and not live.said
+
+
+def test_a_row_whose_steps_cannot_be_timed_is_kept(folder):
+    small = encoder_task(folder)
+    data = SimpleNamespace(cannot=lambda row: None, plain=(None, None))
+    live = Quiet()
+    assert step_ratio(sigmoid_like(), sigmoid.build(small), small, data, live) is None
+    assert live.said[0].startswith("a row: its steps could not be timed (AttributeError: ")
+
+
+def sigmoid_like():
+    return SimpleNamespace(TITLE="a row")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_folder(tmp_path / "encoder", "google", **SMALL)
+    return tmp_path / "encoder"
+
+
+def encoder_task(folder):
+    settings = {"init": "pretrained", "checkpoint": str(folder)}
+    return task(corpus(3), batch_size=4, **settings)
+
+
+def test_outputs_are_those_of_each_text(folder, monkeypatch):
+    small = encoder_task(folder)
+    model = sigmoid.build(small)
+    inputs, _ = small.train
+    expected = np.asarray(model.predict_on_batch(inputs))
+    for size in (1, 3, 4, 128):
+        monkeypatch.setattr(training, "EVALUATED_TEXTS", size)
+        np.testing.assert_allclose(training.outputs_of(model, inputs), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["a cat,x", "a dog,x", "a cow,x", "a hen,x"],  # one label
+        ["a cat,x|y", "a dog,[/INST]"],  # nothing occurs twice, and what looks like markup
+    ],
+)
+def test_small_and_odd_tables_train(folder, tmp_path, monkeypatch, capsys, rows):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *rows]))
+    options = ["--train", tmp_path / "train.csv", "--test", tmp_path / "test.csv", "--epochs", 1]
+    options += ["--checkpoint", folder, "--max-length", 8, "--output", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, options)])
+    run("sigmoid")
+    assert "sigmoid, seed 0: F1 micro" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["runs"][-1]["labels"]
 
 
 def test_batches_are_shuffled_by_the_seed():

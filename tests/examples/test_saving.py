@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -65,7 +66,7 @@ def test_a_fresh_process_gives_the_same_scores(saved, tmp_path):
 @pytest.mark.parametrize("row", ["gradient_penalty", "fgm", "r_drop"])
 def test_nothing_of_the_training_is_in_the_model(saved, row):
     if row not in saved:
-        pytest.skip("on JAX there is no such loss")
+        pytest.skip("not among the rows that are saved on JAX")
     with zipfile.ZipFile(saved[row][0] / "model.keras") as archive:
         config = archive.read("config.json").decode()
         assert archive.testzip() is None
@@ -158,6 +159,80 @@ def test_a_folder_without_a_model_says_so(saved, tmp_path):
     (tmp_path / "labels.json").write_text("{")
     with pytest.raises(DataError, match=r"labels.json: damaged"):
         read_model(tmp_path)
+
+
+def copied(folder, to, **changes):
+    """A copy of a model's folder with other entries in its labels.json; None takes one out."""
+    shutil.copytree(folder, to, dirs_exist_ok=True)
+    labels = json.loads((folder / "labels.json").read_text(encoding="utf-8")) | changes
+    labels = {name: value for name, value in labels.items() if value is not None}
+    (to / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
+    return to
+
+
+@pytest.mark.parametrize(
+    ("row", "changes", "told"),
+    [
+        ("sigmoid", {"thresholds": [0.0, 0.0]}, "2 thresholds for 3 labels"),
+        ("sigmoid", {"thresholds": [0.0, float("nan"), 0.0]}, "a threshold is NaN"),
+        ("sigmoid", {"thresholds": ["0", 0.0, 0.0]}, "must be real number"),
+        ("sigmoid", {"labels": ["a", "a", "b"]}, "a name stands twice"),
+        ("sigmoid", {"labels": "abc"}, "a list of names is expected"),
+        ("sigmoid", {"labels": []}, "a list of names is expected"),
+        ("sigmoid", {"aspects": ASPECTS}, "either labels or aspects"),
+        ("sigmoid", {"labels": None}, "either labels or aspects"),
+        ("sigmoid", {"max_length": 2}, "max_length is 2, not 3 or more"),
+        ("sigmoid", {"max_length": None}, "max_length"),
+        ("sigmoid", {"files": []}, "files is"),
+        ("fine_grained", {"aspects": {"joy": 3}}, "a list of names is expected"),
+        ("fine_grained", {"aspects": ["joy"]}, "has no attribute"),
+    ],
+)
+def test_labels_that_cannot_be_right_are_refused(saved, tmp_path, row, changes, told):
+    with pytest.raises(DataError, match=f"labels.json: damaged, or of another version .*{told}"):
+        read_model(copied(saved[row][0], tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("row", "changes"),
+    [
+        ("sigmoid", {"labels": [*LABELS, "more"], "thresholds": None}),
+        ("sigmoid", {"labels": LABELS[:2], "thresholds": None}),
+        ("sigmoid", {"labels": LABELS[:1], "thresholds": None}),
+        ("sigmoid", {"labels": None, "thresholds": None, "aspects": ASPECTS}),
+        ("fine_grained", {"aspects": {**ASPECTS, "fear": ["none", "some"]}}),
+        ("fine_grained", {"aspects": None, "labels": LABELS}),
+    ],
+)
+def test_names_for_other_outputs_are_refused(saved, tmp_path, row, changes):
+    served = read_model(copied(saved[row][0], tmp_path, **changes))
+    with pytest.raises(DataError, match=r"outputs for a text are \(.*that of another model"):
+        Predictor(served, 2)(TEXTS)
+
+
+def test_labels_without_thresholds_have_0(saved, tmp_path):
+    folder = copied(saved["sigmoid"][0], tmp_path, thresholds=None)
+    assert read_model(folder).labels.thresholds == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "vocab.txt", "labels.json"])
+def test_files_of_another_model_with_as_many_labels_are_refused(saved, tmp_path, name):
+    folder, other = copied(saved["sigmoid"][0], tmp_path), saved["text_cnn"][0]
+    read_model(folder)
+    content = (other / name).read_bytes()
+    (folder / name).write_bytes(content + b"\nmore" if name == "vocab.txt" else content)
+    with pytest.raises(DataError, match=r"labels.json was not written with this"):
+        read_model(folder)
+    read_model(copied(folder, tmp_path / "again", files=None))  # as the error says
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.999])
+def test_a_model_that_was_cut_off_says_so(saved, tmp_path, share):
+    folder = copied(saved["sigmoid"][0], tmp_path, files=None)
+    content = (folder / "model.keras").read_bytes()
+    (folder / "model.keras").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match=r"model.keras: cannot be loaded; it is cut off, damaged"):
+        _ = read_model(folder).model
 
 
 def saved_model(path):
