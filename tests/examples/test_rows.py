@@ -9,7 +9,6 @@ from support.fine_grained import FineGrained
 from support.run import run
 from support.scores import micro_f1, scores
 from support.settings import Settings, parse_arguments
-from support.table import DataError
 from support.task import Task
 from support.training import Data, a_batch, parameters, step_ratio
 
