@@ -1,0 +1,174 @@
+"""Labels as people have them: in several containers, and with values that do not belong."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_mlc._typing import Tensor
+from keras_mlc._validation import seen_on_host
+
+
+def as_dense(y_true: Any, indices: bool = False) -> Tensor:
+    """Return labels as a tensor, sparse matrices with their zeros.
+
+    Args:
+        y_true: A tensor, an array, a sparse matrix of SciPy or of the backend, or a ragged tensor.
+        indices: Whether these may be lists of indices, of which ragged ones are padded with -1.
+    """
+    if hasattr(y_true, "to_tensor"):  # A `tf.RaggedTensor`.
+        if not indices:
+            raise ValueError(
+                "`y_true` must hold one value a label. Received: a ragged tensor. Lists of label "
+                "indices go to the sparse form, `SparseMultilabelCategoricalCrossentropy`."
+            )
+        is_unsigned = np.dtype(y_true.dtype.as_numpy_dtype).kind == "u"
+        y_true = (ops.cast(y_true, "int64") if is_unsigned else y_true).to_tensor(-1)
+        if keras.backend.backend() != "tensorflow":
+            y_true = y_true.numpy()
+    elif hasattr(y_true, "toarray"):  # A matrix of SciPy.
+        y_true = y_true.toarray()
+    elif getattr(y_true, "is_sparse", False) or getattr(y_true, "is_sparse_csr", False):
+        y_true = y_true.to_dense()  # A tensor of torch.
+    return ops.convert_to_tensor(y_true, sparse=False)
+
+
+def is_sparse(y_true: Any) -> bool:
+    """Whether labels are a sparse matrix, of SciPy or of a backend."""
+    names = ("SparseTensor", "BCOO", "BCSR")
+    is_torch = any(getattr(y_true, name, False) is True for name in ("is_sparse", "is_sparse_csr"))
+    return is_torch or hasattr(y_true, "toarray") or type(y_true).__name__ in names
+
+
+class Check:
+    """Whether the values of tensors are what they must be.
+
+    Bad values raise where they can be seen and in TensorFlow graphs. Where they cannot, under XLA,
+    on JAX and on accelerators, they become zeros and the loss NaN, with a gradient of 0: it shows,
+    and spoils no weight.
+    """
+
+    def __init__(self) -> None:
+        self._is_valid: list[Tensor] = []
+
+    def __call__(
+        self, tensor: Tensor, is_valid: Callable[[Any, Any], Any], complaint: str, hint: str = ""
+    ) -> Tensor:
+        """Return `tensor`, with zeros in place of bad values, or raise.
+
+        Args:
+            tensor: What to look at.
+            is_valid: A function of `numpy` and an array, or `keras.ops` and a tensor, to a boolean
+                scalar.
+            complaint: What the values must be.
+            hint: How to mend it.
+        """
+        if keras.backend.is_keras_tensor(tensor) or 0 in tensor.shape:
+            return tensor
+        values = seen_on_host(tensor)
+        if values is None:
+            return self._settle(tensor, is_valid(ops, tensor), complaint + hint)
+        if values.size and not is_valid(np, values):
+            raise ValueError(
+                f"{complaint} Received: values from {values.min()} to {values.max()}, "
+                f"dtype {values.dtype}.{hint}"
+            )
+        return tensor
+
+    def _settle(self, tensor: Tensor, is_valid: Tensor, message: str) -> Tensor:
+        self._is_valid.append(is_valid)
+        if keras.backend.backend() == "tensorflow":
+            from keras_mlc._ops_tensorflow import if_valid
+
+            return if_valid(is_valid, message, tensor)
+        return ops.where(is_valid, tensor, ops.zeros_like(tensor))
+
+    def found(self, is_valid: Tensor) -> None:
+        """Add a condition that compiled code has found already."""
+        self._is_valid.append(is_valid)
+
+    def mark(self, values: Tensor) -> Tensor:
+        """Return the values of a loss, all NaN where compiled code has met bad values."""
+        for is_valid in self._is_valid:
+            values = ops.where(is_valid, values, float("nan"))
+        return values
+
+
+def _in_range(xp: Any, x: Any) -> Any:
+    # Faster than to compare each. Under XLA a NaN is in the sum alone.
+    valid = (xp.min(x) >= 0) & (xp.max(x) <= 1)
+    is_float = keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype))
+    return valid & (xp.sum(x) >= 0) if is_float else valid
+
+
+def check_labels(check: Check, y_true: Tensor, hint: str = "") -> Tensor:
+    """Return labels, which must lie in [0, 1]."""
+    if keras.backend.standardize_dtype(y_true.dtype) == "bool":
+        return y_true
+    return check(y_true, _in_range, "`y_true` must lie between 0 and 1.", hint)
+
+
+def split_missing(
+    check: Check, labels: Tensor, missing_label: float, hint: str = ""
+) -> tuple[Tensor, Tensor]:
+    """Return labels with 0 for those that are missing, and what is 0 there and 1 elsewhere.
+
+    Labels come in the dtype of the computation. The others must lie in [0, 1].
+    """
+    known = ops.cast(ops.not_equal(labels, missing_label), labels.dtype)
+    complaint = f"`y_true` must lie between 0 and 1, or be `missing_label={missing_label}`."
+    return check(labels * known, _in_range, complaint, hint), known
+
+
+def check_probabilities(check: Check, y_pred: Tensor) -> Tensor:
+    """Return predictions, which must lie in [0, 1]; those of a diverged model are NaN."""
+
+    def is_valid(xp: Any, x: Any) -> Any:
+        return ~((xp.min(x) < 0) | (xp.max(x) > 1))
+
+    complaint = "`y_pred` must hold probabilities, between 0 and 1, where `from_logits=False`."
+    hint = " Unactivated scores need `from_logits=True`."
+    return check(y_pred, is_valid, complaint, hint)
+
+
+def check_indices(check: Check, y_true: Tensor, num_labels: Any, hint: str = "") -> Tensor:
+    """Return label indices, which must be whole numbers in [-1, num_labels).
+
+    A row as long as there are labels, of zeros and ones alone, is no list of indices.
+    """
+    dtype = keras.backend.standardize_dtype(y_true.dtype)
+    if dtype in ("int8", "uint8", "int16", "uint16"):
+        y_true = ops.cast(y_true, "int32")  # They may not hold the number of labels.
+    is_known = isinstance(num_labels, int)
+    may_be_dense = not is_known or (y_true.shape[-1] in (None, num_labels) and num_labels > 2)
+
+    def is_valid(xp: Any, x: Any) -> Any:
+        lowest, highest = xp.min(x), xp.max(x)
+        limit = num_labels if is_known else ops.cast(num_labels, x.dtype)
+        valid = highest < limit
+        if not dtype.startswith("uint"):
+            valid = valid & (lowest >= -1)
+        if not keras.backend.is_int_dtype(dtype):
+            valid = valid & xp.all(x == xp.floor(x))
+        if may_be_dense:
+            is_dense = (lowest >= 0) & (highest <= 1) & (ops.shape(x)[-1] == num_labels)
+            valid = valid & ~(is_dense & (num_labels > 2))
+        return valid
+
+    top = num_labels - 1 if is_known else "num_labels - 1"
+    complaint = f"`y_true` must hold label indices from 0 to {top}, padded with -1."
+    return check(y_true, is_valid, complaint, hint)
+
+
+def check_classes(check: Check, y_true: Tensor, num_classes: Any) -> Tensor:
+    """Return class indices, which must be whole numbers in [0, num_classes)."""
+    limit = num_classes if isinstance(num_classes, int) else ops.cast(num_classes, y_true.dtype)
+
+    def is_valid(xp: Any, x: Any) -> Any:
+        return (xp.min(x) >= 0) & (xp.max(x) < limit) & xp.all(x == xp.floor(x))
+
+    return check(
+        y_true, is_valid, "`y_true` must hold class indices from 0 on, below `num_labels`."
+    )
