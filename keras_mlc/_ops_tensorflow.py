@@ -38,9 +38,9 @@ def fits(weights: Tensor, values: Tensor, message: str) -> Tensor:
 def operation(tensor: Tensor) -> str | None:
     """Return what made a tensor of a graph, before its dtype or shape was changed."""
     names = ("Cast", "Identity", "Reshape", "Squeeze", "ExpandDims", "EnsureShape")
-    while not tf.executing_eagerly() and tensor.op.type in names:
-        tensor = tensor.op.inputs[0]
-    return None if tf.executing_eagerly() else tensor.op.type
+    while (made_by := getattr(tensor, "op", None)) is not None and made_by.type in names:
+        tensor = made_by.inputs[0]
+    return None if made_by is None else made_by.type
 
 
 def with_shape_of(labels: Tensor, scores: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ def gather(values: Tensor, places: Tensor) -> Tensor:
 
 def operation(tensor: Tensor) -> str | None:
     """Return what made a tensor, before its dtype or shape was changed."""
-    node = tensor.grad_fn
+    node = getattr(tensor, "grad_fn", None)
     while node is not None and node.name() in _RESHAPING:
         node = node.next_functions[0][0]
     return None if node is None else node.name().removesuffix("Backward0")

@@ -1,6 +1,5 @@
 """Labels as people have them: in several containers, and with values that do not belong."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -54,23 +53,24 @@ class Check:
         self._is_valid: list[Tensor] = []
 
     def __call__(
-        self, tensor: Tensor, is_valid: Callable[[Any, Any], Any], complaint: str, hint: str = ""
+        self, tensor: Tensor, complaint: str, rule: Any, *arguments: Any, hint: str = ""
     ) -> Tensor:
         """Return `tensor`, with zeros in place of bad values, or raise.
 
         Args:
             tensor: What to look at.
-            is_valid: A function of `numpy` and an array, or `keras.ops` and a tensor, to a boolean
-                scalar.
-            complaint: What the values must be.
+            complaint: What its values must be.
+            rule: A function of `numpy` or `keras.ops`, an array of that, and the arguments, that
+                tells whether the array is valid.
+            arguments: Arguments of the rule.
             hint: How to mend it.
         """
         if keras.backend.is_keras_tensor(tensor) or 0 in tensor.shape:
             return tensor
         values = seen_on_host(tensor)
         if values is None:
-            return self._settle(tensor, is_valid(ops, tensor), complaint + hint)
-        if values.size and not is_valid(np, values):
+            return self._settle(tensor, rule(ops, tensor, *arguments), complaint + hint)
+        if values.size and not rule(np, values, *arguments):
             raise ValueError(
                 f"{complaint} Received: values from {values.min()} to {values.max()}, "
                 f"dtype {values.dtype}.{hint}"
@@ -96,18 +96,11 @@ class Check:
         return values
 
 
-def _in_range(xp: Any, x: Any) -> Any:
-    # Faster than to compare each. Under XLA a NaN is in the sum alone.
-    valid = (xp.min(x) >= 0) & (xp.max(x) <= 1)
-    is_float = keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype))
-    return valid & (xp.sum(x) >= 0) if is_float else valid
-
-
 def check_labels(check: Check, y_true: Tensor, hint: str = "") -> Tensor:
     """Return labels, which must lie in [0, 1]."""
     if keras.backend.standardize_dtype(y_true.dtype) == "bool":
         return y_true
-    return check(y_true, _in_range, "`y_true` must lie between 0 and 1.", hint)
+    return check(y_true, "`y_true` must lie between 0 and 1.", _are_labels, hint=hint)
 
 
 def split_missing(
@@ -119,56 +112,61 @@ def split_missing(
     """
     known = ops.cast(ops.not_equal(labels, missing_label), labels.dtype)
     complaint = f"`y_true` must lie between 0 and 1, or be `missing_label={missing_label}`."
-    return check(labels * known, _in_range, complaint, hint), known
+    return check(labels * known, complaint, _are_labels, hint=hint), known
 
 
 def check_probabilities(check: Check, y_pred: Tensor) -> Tensor:
     """Return predictions, which must lie in [0, 1]; those of a diverged model are NaN."""
-
-    def is_valid(xp: Any, x: Any) -> Any:
-        return ~((xp.min(x) < 0) | (xp.max(x) > 1))
-
     complaint = "`y_pred` must hold probabilities, between 0 and 1, where `from_logits=False`."
     hint = " Unactivated scores need `from_logits=True`."
-    return check(y_pred, is_valid, complaint, hint)
+    return check(y_pred, complaint, _are_probabilities, hint=hint)
 
 
 def check_indices(check: Check, y_true: Tensor, num_labels: Any, hint: str = "") -> Tensor:
-    """Return label indices, which must be whole numbers in [-1, num_labels).
-
-    A row as long as there are labels, of zeros and ones alone, is no list of indices.
-    """
+    """Return label indices, which must be whole numbers in [-1, num_labels)."""
     dtype = keras.backend.standardize_dtype(y_true.dtype)
     if dtype in ("int8", "uint8", "int16", "uint16"):
         y_true = ops.cast(y_true, "int32")  # They may not hold the number of labels.
-    is_known = isinstance(num_labels, int)
-    may_be_dense = not is_known or (y_true.shape[-1] in (None, num_labels) and num_labels > 2)
-
-    def is_valid(xp: Any, x: Any) -> Any:
-        lowest, highest = xp.min(x), xp.max(x)
-        limit = num_labels if is_known else ops.cast(num_labels, x.dtype)
-        valid = highest < limit
-        if not dtype.startswith("uint"):
-            valid = valid & (lowest >= -1)
-        if not keras.backend.is_int_dtype(dtype):
-            valid = valid & xp.all(x == xp.floor(x))
-        if may_be_dense:
-            is_dense = (lowest >= 0) & (highest <= 1) & (ops.shape(x)[-1] == num_labels)
-            valid = valid & ~(is_dense & (num_labels > 2))
-        return valid
-
-    top = num_labels - 1 if is_known else "num_labels - 1"
+    top = num_labels - 1 if isinstance(num_labels, int) else "num_labels - 1"
     complaint = f"`y_true` must hold label indices from 0 to {top}, padded with -1."
-    return check(y_true, is_valid, complaint, hint)
+    return check(y_true, complaint, _are_indices, num_labels, hint=hint)
 
 
 def check_classes(check: Check, y_true: Tensor, num_classes: Any) -> Tensor:
     """Return class indices, which must be whole numbers in [0, num_classes)."""
-    limit = num_classes if isinstance(num_classes, int) else ops.cast(num_classes, y_true.dtype)
+    top = num_classes - 1 if isinstance(num_classes, int) else "num_labels - 1"
+    complaint = f"`y_true` must hold class indices from 0 to {top}."
+    return check(y_true, complaint, _are_classes, num_classes)
 
-    def is_valid(xp: Any, x: Any) -> Any:
-        return (xp.min(x) >= 0) & (xp.max(x) < limit) & xp.all(x == xp.floor(x))
 
-    return check(
-        y_true, is_valid, "`y_true` must hold class indices from 0 on, below `num_labels`."
-    )
+def _are_labels(xp: Any, x: Any) -> Any:
+    # Faster than to compare each. Under XLA a NaN is in the sum alone.
+    valid = (xp.min(x) >= 0) & (xp.max(x) <= 1)
+    return valid & (xp.sum(x) >= 0) if _is_float(x) else valid
+
+
+def _are_probabilities(xp: Any, x: Any) -> Any:
+    return ~((xp.min(x) < 0) | (xp.max(x) > 1))
+
+
+def _are_indices(xp: Any, x: Any, num_labels: Any) -> Any:
+    # A row as long as there are labels, of zeros and ones alone, is no list of indices.
+    is_dense = (xp.min(x) >= 0) & (xp.max(x) <= 1) & (num_labels > 2)
+    is_dense = is_dense & (ops.shape(x)[-1] == num_labels)
+    valid = (xp.max(x) < _like(x, num_labels)) & ~is_dense
+    if not keras.backend.standardize_dtype(x.dtype).startswith("uint"):
+        valid = valid & (xp.min(x) >= -1)
+    return valid & xp.all(x == xp.floor(x)) if _is_float(x) else valid
+
+
+def _are_classes(xp: Any, x: Any, num_classes: Any) -> Any:
+    valid = (xp.min(x) >= 0) & (xp.max(x) < _like(x, num_classes))
+    return valid & xp.all(x == xp.floor(x)) if _is_float(x) else valid
+
+
+def _like(x: Any, number: Any) -> Any:
+    return number if isinstance(number, int) else ops.cast(number, x.dtype)
+
+
+def _is_float(x: Any) -> bool:
+    return bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)))

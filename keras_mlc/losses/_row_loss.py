@@ -78,7 +78,7 @@ class _Reduce(keras.losses.Loss):
 
 
 def _aligned(weights: Tensor, rows: Tensor, message: str, any_axes: bool = False) -> Tensor:
-    """Return weights with the rank of the values, or raise where they would weigh others.
+    """Return weights with the shape of the values, or raise where they would weigh others.
 
     They have the values' shape, that of its first axis, with or without an axis of one, or with
     `any_axes` that of any first axes. A single number weighs all alike.
@@ -101,7 +101,9 @@ def _aligned(weights: Tensor, rows: Tensor, message: str, any_axes: bool = False
     if len(kept) != len(expected) or kept is not received:
         ones = (1,) * (len(expected) - len(kept))
         weights = ops.reshape(weights, (*ops.shape(weights)[: len(kept)], *ones))
-    return _fits(weights, rows, message) if is_unknown else weights
+    if is_unknown:
+        weights = _fits(weights, rows, message)
+    return ops.broadcast_to(weights, ops.shape(rows))  # Some reductions divide by their sum.
 
 
 def _fits(weights: Tensor, rows: Tensor, message: str) -> Tensor:

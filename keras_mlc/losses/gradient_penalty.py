@@ -173,12 +173,12 @@ def _base_value(
     """Return the base loss, where Keras would let labels and weights of other shapes broadcast."""
     if type(base).__call__ is not keras.losses.Loss.__call__:
         return base(y_true, y_pred, sample_weight)
-    labels = ops.convert_to_tensor(y_true, dtype=base.dtype)
+    is_dense = bases.function_of(getattr(base, "function", base)) in bases.DENSE
+    labels = ops.cast(as_dense(y_true, indices=not is_dense), base.dtype)
     outputs = ops.convert_to_tensor(y_pred, dtype=base.dtype)
-    function = bases.function_of(getattr(base, "function", base))
-    if function in bases.DENSE:
+    if is_dense:
         labels, outputs = _same_rank(labels, outputs)
-        labels = same_shape(as_dense(labels), outputs)
+        labels = same_shape(labels, outputs)
     rows = base.call(labels, outputs)
     return reduced(rows, y_pred, sample_weight, base.reduction, base.name, base.dtype)
 

@@ -137,8 +137,10 @@ class RDropLoss(RowLoss):
         if y_pred.shape[-1:] == (1,) and len(y_true.shape) == len(y_pred.shape) - 1:
             y_true = ops.expand_dims(y_true, axis=-1)
         check = Check()
-        y_true, y_pred = self._checked(check, y_true, y_pred)
+        y_true = self._checked_labels(check, y_true, y_pred)
         y_true, y_pred = _check_pairs(check, y_true, y_pred)
+        if not self.from_logits and self._function is not asymmetric_loss:
+            y_pred = check_probabilities(check, y_pred)
         rows = self._row_values(ops.cast(y_true, y_pred.dtype), y_pred)
         if len(rows.shape) != len(y_pred.shape) - 1:
             raise ValueError(
@@ -155,8 +157,8 @@ class RDropLoss(RowLoss):
             check.found(ops.logical_not(ops.any(ops.isnan(rows))))
         return check.mark(values)
 
-    def _checked(self, check: Check, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both tensors, if they hold what the base loss and the divergence are made for."""
+    def _checked_labels(self, check: Check, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return labels that are what the base loss is made for."""
         if self._function in bases.DENSE:
             y_true = same_shape(y_true, y_pred)
         if self._function in bases.PROBABILITIES:
@@ -164,9 +166,7 @@ class RDropLoss(RowLoss):
         is_sparse = self._function is keras.losses.sparse_categorical_crossentropy
         if is_sparse and self._ignore_class is None:
             y_true = check_classes(check, y_true, ops.shape(y_pred)[-1])
-        if not self.from_logits and self._function is not asymmetric_loss:
-            y_pred = check_probabilities(check, y_pred)
-        return y_true, y_pred
+        return y_true
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
