@@ -85,7 +85,7 @@ def _aligned(weights: Tensor, rows: Tensor, message: str, any_axes: bool = False
     """
     expected, received = tuple(rows.shape), tuple(weights.shape)
     if not received:
-        return weights
+        return ops.broadcast_to(weights, ops.shape(rows))
     is_column = len(received) == 2 and received[1] == 1
     kept = received
     if is_column or (len(received) == len(expected) + 1 and received[-1] in (1, None)):
