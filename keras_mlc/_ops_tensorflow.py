@@ -14,12 +14,17 @@ def after_assert(condition: Tensor, message: str, tensor: Tensor) -> Tensor:
         return tf.identity(tensor)
 
 
-def if_valid(is_valid: Tensor, message: str, tensor: Tensor) -> Tensor:
-    """Return `tensor`, after an error in a graph, and zeros in its place where XLA drops that."""
+def if_valid(is_valid: Tensor, message: str, tensor: Tensor, clean: Any) -> Tensor:
+    """Return `tensor`, after an error in a graph, and zeros in its place where XLA drops that.
+
+    What `clean` makes of an integer tensor may stand in its place as well.
+    """
     if tf.executing_eagerly():  # On an accelerator, whose values are not waited for.
         return tf.where(is_valid, tensor, tf.zeros_like(tensor))
     tensor = after_assert(is_valid, message, tensor)
-    # A condition passes no value through, where a selection is one more array.
+    if clean and tensor.dtype.is_integer:
+        return clean(tensor)
+    # Outside XLA a condition hands the tensor on, where a selection is one more array.
     return tf.cond(is_valid, lambda: tensor, lambda: tf.zeros_like(tensor))
 
 

@@ -53,7 +53,13 @@ class Check:
         self._is_valid: list[Tensor] = []
 
     def __call__(
-        self, tensor: Tensor, complaint: str, rule: Any, *arguments: Any, hint: str = ""
+        self,
+        tensor: Tensor,
+        complaint: str,
+        rule: Any,
+        *arguments: Any,
+        hint: str = "",
+        clean: Any = None,
     ) -> Tensor:
         """Return `tensor`, with zeros in place of bad values, or raise.
 
@@ -64,26 +70,21 @@ class Check:
                 tells whether the array is valid.
             arguments: Arguments of the rule.
             hint: How to mend it.
+            clean: A function of the tensor to what may stand in its place, without bad values.
         """
         if keras.backend.is_keras_tensor(tensor) or 0 in tensor.shape:
             return tensor
         values = seen_on_host(tensor)
         if values is None:
-            return self._settle(tensor, rule(ops, tensor, *arguments), complaint + hint)
+            is_valid = rule(ops, tensor, *arguments)
+            self._is_valid.append(is_valid)
+            return _settled(tensor, is_valid, complaint + hint, clean)
         if values.size and not rule(np, values, *arguments):
             raise ValueError(
                 f"{complaint} Received: values from {values.min()} to {values.max()}, "
                 f"dtype {values.dtype}.{hint}"
             )
         return tensor
-
-    def _settle(self, tensor: Tensor, is_valid: Tensor, message: str) -> Tensor:
-        self._is_valid.append(is_valid)
-        if keras.backend.backend() == "tensorflow":
-            from keras_mlc._ops_tensorflow import if_valid
-
-            return if_valid(is_valid, message, tensor)
-        return ops.where(is_valid, tensor, ops.zeros_like(tensor))
 
     def found(self, is_valid: Tensor) -> None:
         """Add a condition that compiled code has found already."""
@@ -96,11 +97,21 @@ class Check:
         return values
 
 
+def _settled(tensor: Tensor, is_valid: Tensor, message: str, clean: Any) -> Tensor:
+    if keras.backend.backend() == "tensorflow":
+        from keras_mlc._ops_tensorflow import if_valid
+
+        return if_valid(is_valid, message, tensor, clean)
+    # What looks at each value by itself is fused with what follows.
+    return clean(tensor) if clean else ops.where(is_valid, tensor, ops.zeros_like(tensor))
+
+
 def check_labels(check: Check, y_true: Tensor, hint: str = "") -> Tensor:
     """Return labels, which must lie in [0, 1]."""
     if keras.backend.standardize_dtype(y_true.dtype) == "bool":
         return y_true
-    return check(y_true, "`y_true` must lie between 0 and 1.", _are_labels, hint=hint)
+    complaint = "`y_true` must lie between 0 and 1."
+    return check(y_true, complaint, _are_labels, hint=hint, clean=_between_0_and_1)
 
 
 def split_missing(
@@ -112,7 +123,8 @@ def split_missing(
     """
     known = ops.cast(ops.not_equal(labels, missing_label), labels.dtype)
     complaint = f"`y_true` must lie between 0 and 1, or be `missing_label={missing_label}`."
-    return check(labels * known, complaint, _are_labels, hint=hint), known
+    clean = _between_0_and_1
+    return check(labels * known, complaint, _are_labels, hint=hint, clean=clean), known
 
 
 def check_probabilities(check: Check, y_pred: Tensor) -> Tensor:
@@ -140,9 +152,17 @@ def check_classes(check: Check, y_true: Tensor, num_classes: Any) -> Tensor:
 
 
 def _are_labels(xp: Any, x: Any) -> Any:
-    # Faster than to compare each. Under XLA a NaN is in the sum alone.
+    if xp is ops and keras.backend.backend() != "tensorflow":
+        return xp.all((x >= 0) & (x <= 1))
+    # Faster where nothing fuses. Under XLA a NaN is in the sum alone.
     valid = (xp.min(x) >= 0) & (xp.max(x) <= 1)
     return valid & (xp.sum(x) >= 0) if _is_float(x) else valid
+
+
+def _between_0_and_1(x: Tensor) -> Tensor:
+    if not _is_float(x):
+        return ops.not_equal(x, 0)
+    return ops.where(x >= 0, ops.minimum(x, 1.0), 0.0)
 
 
 def _are_probabilities(xp: Any, x: Any) -> Any:

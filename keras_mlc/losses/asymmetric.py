@@ -131,12 +131,15 @@ def _clipped(p: Tensor, log_not_p: Tensor, gamma: float, clip: float) -> Tensor:
     """Return `q**gamma * -log(1 - q)` with `q = max(p - clip, 0)`."""
     is_easy = p <= clip
     q = ops.where(is_easy, 0.5, p - clip)  # A power has no finite derivative at 0.
-    # Where q is near 1, so much of it is lost in 1 - q that the other probability counts instead.
-    is_high = q > 0.5
-    low = ops.log1p(-ops.where(is_high, 0.5, q))
-    high = ops.log(ops.exp(log_not_p) + clip)
-    value = -ops.where(is_high, high, low)
-    if gamma:
+    if clip >= 0.01:
+        value = -ops.log1p(-q)
+    else:  # Of 1 - q, where q is near 1, the other probability has more digits.
+        is_high = q > 0.5
+        low = ops.log1p(-ops.where(is_high, 0.5, q))
+        value = -ops.where(is_high, ops.log(ops.exp(log_not_p) + clip), low)
+    if gamma == 4:  # The default, for which a power takes several times as long.
+        value = ops.square(ops.square(q)) * value
+    elif gamma:
         value = ops.power(q, gamma) * value
     return ops.where(is_easy, 0.0, value)
 

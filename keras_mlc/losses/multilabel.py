@@ -88,9 +88,10 @@ def _values(
     check = Check()
     negative, positive = _log_weights(y_true, y_pred.dtype, missing_label, check)
     weights = log_weights(label_weights, y_pred.dtype)
-    if weights is not None:
-        negative, positive = negative + weights, positive + weights
-    return check.mark(log1p_sum_exp(y_pred + negative) + log1p_sum_exp(positive - y_pred))
+    below = above = y_pred
+    if weights is not None:  # TensorFlow would add them to the large numbers, and lose them there.
+        below, above = y_pred + weights, y_pred - weights
+    return check.mark(log1p_sum_exp(below + negative) + log1p_sum_exp(positive - above))
 
 
 def _log_weights(

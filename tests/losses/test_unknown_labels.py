@@ -128,6 +128,10 @@ def test_extreme_scores_with_unknown_and_weighted_labels(dtype, mode):
     assert np.isfinite(to_numpy(value)).all() and np.isfinite(to_numpy(gradient)).all()
 
 
+def loss_with(arguments):
+    return lambda labels, scores: multilabel_categorical_crossentropy(labels, scores, *arguments)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("labels", [LABELS, SOFT, LABELS == 1], ids=["int", "float", "bool"])
 def test_weights_of_one_and_labels_all_known_are_the_plain_loss_bit_for_bit(labels, mode):
@@ -135,11 +139,7 @@ def test_weights_of_one_and_labels_all_known_are_the_plain_loss_bit_for_bit(labe
     plain = compiled(multilabel_categorical_crossentropy, mode)(labels, scores)
     ones = np.ones(5)
     for arguments in ((None, ones), (-1, None), (-1, ones)):
-
-        def loss(labels, scores, arguments=arguments):
-            return multilabel_categorical_crossentropy(labels, scores, *arguments)
-
-        other = compiled(loss, mode)(labels, scores)
+        other = compiled(loss_with(arguments), mode)(labels, scores)
         np.testing.assert_array_equal(to_numpy(other), to_numpy(plain))
     sparse = sparse_multilabel_categorical_crossentropy(INDICES, scores)
     other = sparse_multilabel_categorical_crossentropy(INDICES, scores, ones)
