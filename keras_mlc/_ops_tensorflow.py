@@ -14,6 +14,40 @@ def after_assert(condition: Tensor, message: str, tensor: Tensor) -> Tensor:
         return tf.identity(tensor)
 
 
+def if_valid(is_valid: Tensor, message: str, tensor: Tensor, clean: Any) -> Tensor:
+    """Return `tensor`, after an error in a graph, and zeros in its place where XLA drops that.
+
+    What `clean` makes of an integer tensor may stand in its place as well.
+    """
+    if tf.executing_eagerly():  # On an accelerator, whose values are not waited for.
+        return tf.where(is_valid, tensor, tf.zeros_like(tensor))
+    tensor = after_assert(is_valid, message, tensor)
+    if clean and tensor.dtype.is_integer:
+        return clean(tensor)
+    # Outside XLA a condition hands the tensor on, where a selection is one more array.
+    return tf.cond(is_valid, lambda: tensor, lambda: tf.zeros_like(tensor))
+
+
+def fits(weights: Tensor, values: Tensor, message: str) -> Tensor:
+    """Return `weights`, which become available only if they have the axes of `values`.
+
+    All but the first may be of length 1 instead.
+    """
+    shape, expected = tf.shape(weights), tf.shape(values)
+    is_one = tf.logical_and(tf.equal(shape, 1), tf.range(tf.size(shape)) > 0)
+    is_fit = tf.reduce_all(tf.logical_or(tf.equal(shape, expected), is_one))
+    weights = after_assert(is_fit, message, weights)
+    return tf.reshape(weights, tf.concat([expected[:1], shape[1:]], 0))  # XLA drops the check.
+
+
+def operation(tensor: Tensor) -> str | None:
+    """Return what made a tensor of a graph, before its dtype or shape was changed."""
+    names = ("Cast", "Identity", "Reshape", "Squeeze", "ExpandDims", "EnsureShape")
+    while (made_by := getattr(tensor, "op", None)) is not None and made_by.type in names:
+        tensor = made_by.inputs[0]
+    return None if made_by is None else made_by.type
+
+
 def with_shape_of(labels: Tensor, scores: Tensor) -> Tensor:
     """Return `labels`, which become available only if they have the shape of `scores`."""
     is_same = tf.reduce_all(tf.equal(tf.shape(labels), tf.shape(scores)))

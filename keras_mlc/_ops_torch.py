@@ -13,3 +13,21 @@ def shifted_sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
 def gather(values: Tensor, places: Tensor) -> Tensor:
     """Return the elements of `values` at `places`, one row of indices an element."""
     return values[tuple(places.T)]
+
+
+def operation(tensor: Tensor) -> str | None:
+    """Return what made a tensor, before its dtype or shape was changed."""
+    node = getattr(tensor, "grad_fn", None)
+    while node is not None and node.name() in _RESHAPING:
+        node = node.next_functions[0][0]
+    return None if node is None else node.name().removesuffix("Backward0")
+
+
+_RESHAPING = (
+    "ToCopyBackward0",
+    "ViewBackward0",
+    "ReshapeAliasBackward0",
+    "UnsafeViewBackward0",
+    "SqueezeBackward1",
+    "UnsqueezeBackward0",
+)

@@ -12,6 +12,7 @@ from keras import layers
 from keras_mlc.data import repeat_pairs
 from keras_mlc.layers import AttentionPooling, FineGrainedSoftmaxHead, TextCNNHead
 from keras_mlc.losses import (
+    AsymmetricLoss,
     MultilabelCategoricalCrossentropy,
     RDropLoss,
     SparseMultilabelCategoricalCrossentropy,
@@ -23,6 +24,8 @@ RNG = np.random.default_rng(0)
 TOKENS = RNG.integers(0, WORDS, (STEPS * BATCH, TIME))
 TARGETS = RNG.integers(0, 2, (STEPS * BATCH, LABELS)).astype("float32")
 INDICES = np.where(TARGETS, np.arange(LABELS), -1)
+UNKNOWN = np.where(np.arange(TARGETS.size).reshape(TARGETS.shape) % 7 == 0, -1, TARGETS)
+WEIGHTS = [0.5, 1.0, 2.0, 4.0, 1.0]
 LEVELS = RNG.integers(0, 2, (STEPS * BATCH, 3))
 
 
@@ -47,6 +50,12 @@ def pieces():
     multilabel = MultilabelCategoricalCrossentropy()
     yield "multilabel", attention(), multilabel, TARGETS
     yield "sparse", attention(), SparseMultilabelCategoricalCrossentropy(), INDICES
+    unknown = MultilabelCategoricalCrossentropy(missing_label=-1, label_weights=WEIGHTS)
+    yield "unknown", attention(), unknown, UNKNOWN
+    weighted = SparseMultilabelCategoricalCrossentropy(label_weights=WEIGHTS)
+    yield "sparse_weighted", attention(), weighted, INDICES
+    asymmetric = AsymmetricLoss(from_logits=True, missing_label=-1)
+    yield "asymmetric", attention(), asymmetric, UNKNOWN
     text_cnn = TextCNNHead(LABELS, filters=4, dropout=0.0, activation="sigmoid")
     yield "text_cnn", model_with(text_cnn), "binary_crossentropy", TARGETS
     fine_grained = FineGrainedSoftmaxHead(3, (2, 4, 3))

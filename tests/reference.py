@@ -60,13 +60,30 @@ def f1_scores(true, predicted, weights):
     return np.array(scores)
 
 
-def multilabel_categorical_crossentropy(labels, scores):
-    """Return the loss of one sample after another."""
+def multilabel_categorical_crossentropy(labels, scores, weights=None, missing_label=None):
+    """Return the loss of one sample after another, of its labels that are known."""
     losses = np.zeros(scores.shape[:-1])
+    weights = np.ones(scores.shape[-1]) if weights is None else weights
     for row in np.ndindex(losses.shape):
-        others = sum((1 - t) * np.exp(s) for t, s in zip(labels[row], scores[row], strict=True))
-        targets = sum(t * np.exp(-s) for t, s in zip(labels[row], scores[row], strict=True))
+        rows = zip(labels[row], scores[row], weights, strict=True)
+        known = [(t, s, w) for t, s, w in rows if t != missing_label]
+        others = sum(w * (1 - t) * np.exp(s) for t, s, w in known)
+        targets = sum(w * t * np.exp(-s) for t, s, w in known)
         losses[row] = np.log1p(others) + np.log1p(targets)
+    return losses
+
+
+def asymmetric_loss(
+    labels, p, gamma_negative=4.0, gamma_positive=1.0, clip=0.05, missing_label=None
+):
+    """Return the loss of one sample after another, of its labels that are known."""
+    losses = np.zeros(p.shape[:-1])
+    for place in np.ndindex(p.shape):
+        t, lowered = labels[place], max(p[place] - clip, 0.0)
+        if t != missing_label:
+            target = (1 - p[place]) ** gamma_positive * -np.log(p[place])
+            other = lowered**gamma_negative * -np.log(1 - lowered)
+            losses[place[:-1]] += t * target + (1 - t) * other
     return losses
 
 

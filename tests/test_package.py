@@ -16,10 +16,12 @@ from keras_mlc import data, layers, losses, metrics, training
 PUBLIC = {
     layers: ["AttentionPooling", "FineGrainedSoftmaxHead", "TextCNNHead"],
     losses: [
+        "AsymmetricLoss",
         "GradientPenaltyLoss",
         "MultilabelCategoricalCrossentropy",
         "RDropLoss",
         "SparseMultilabelCategoricalCrossentropy",
+        "asymmetric_loss",
         "multilabel_categorical_crossentropy",
         "sparse_multilabel_categorical_crossentropy",
     ],

@@ -1,14 +1,17 @@
 """A gradient penalty on an embedding matrix, as a loss."""
 
 import importlib
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 from keras_mlc._embeddings import check_embedding, embedding_name, embedding_of, locate
-from keras_mlc._typing import Tensor
-from keras_mlc._validation import non_negative_float
+from keras_mlc._typing import Reduction, Tensor
+from keras_mlc._validation import non_negative_float, same_shape
+from keras_mlc.losses import _bases as bases
+from keras_mlc.losses._labels import as_dense
+from keras_mlc.losses._row_loss import reduced
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
@@ -82,7 +85,7 @@ class GradientPenaltyLoss(keras.losses.Loss):
         embedding: Any,
         epsilon: float = 1.0,
         merge_repeats: bool = True,
-        reduction: str | None = "auto",
+        reduction: Reduction | Literal["auto"] = "auto",
         name: str = "gradient_penalty_loss",
         dtype: Any = None,
     ) -> None:
@@ -124,7 +127,7 @@ class GradientPenaltyLoss(keras.losses.Loss):
                 "Call `loss.bind(model)` first (`model.loss.bind(model)` for a model from a file)."
             )
         variable = embedding_of(self.embedding)
-        loss = self.base_loss(y_true, y_pred, sample_weight)
+        loss = _base_value(self.base_loss, y_true, y_pred, sample_weight)
         if self.epsilon == 0:
             return loss
         square = self._squared_gradient(loss, y_pred, variable, self.merge_repeats)
@@ -162,6 +165,22 @@ class _FunctionLoss(keras.losses.Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         y_true, y_pred = _same_rank(y_true, y_pred)
         return self.function(y_true, y_pred)
+
+
+def _base_value(
+    base: keras.losses.Loss, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None
+) -> Tensor:
+    """Return the base loss, where Keras would let labels and weights of other shapes broadcast."""
+    if type(base).__call__ is not keras.losses.Loss.__call__:
+        return base(y_true, y_pred, sample_weight)
+    is_dense = bases.function_of(getattr(base, "function", base)) in bases.DENSE
+    labels = ops.cast(as_dense(y_true, indices=not is_dense), base.dtype)
+    outputs = ops.convert_to_tensor(y_pred, dtype=base.dtype)
+    if is_dense:
+        labels, outputs = _same_rank(labels, outputs)
+        labels = same_shape(labels, outputs)
+    rows = base.call(labels, outputs)
+    return reduced(rows, y_pred, sample_weight, base.reduction, base.name, base.dtype)
 
 
 def _same_rank(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:

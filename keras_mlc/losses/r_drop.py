@@ -3,45 +3,25 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 from keras_mlc._dtypes import at_least_float32
-from keras_mlc._typing import Tensor
-from keras_mlc._validation import (
-    check_label_range,
-    non_negative_float,
-    one_of,
-    same_shape,
-    seen,
+from keras_mlc._typing import Divergence, Reduction, Tensor
+from keras_mlc._validation import non_negative_float, one_of, same_shape, seen
+from keras_mlc.losses import _bases as bases
+from keras_mlc.losses._labels import (
+    Check,
+    as_dense,
+    check_classes,
+    check_labels,
+    check_probabilities,
 )
 from keras_mlc.losses._row_loss import RowLoss
+from keras_mlc.losses.asymmetric import asymmetric_loss
 from keras_mlc.losses.gradient_penalty import GradientPenaltyLoss
-from keras_mlc.losses.multilabel import (
-    MultilabelCategoricalCrossentropy,
-    SparseMultilabelCategoricalCrossentropy,
-    multilabel_categorical_crossentropy,
-    sparse_multilabel_categorical_crossentropy,
-)
-
-_MULTILABEL = (multilabel_categorical_crossentropy, sparse_multilabel_categorical_crossentropy)
-_BERNOULLI = (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
-_CATEGORICAL = (
-    keras.losses.categorical_crossentropy,
-    keras.losses.categorical_focal_crossentropy,
-    keras.losses.categorical_hinge,
-    keras.losses.kl_divergence,
-    keras.losses.sparse_categorical_crossentropy,
-)
-_DENSE = (
-    multilabel_categorical_crossentropy,
-    *_BERNOULLI,
-    *(f for f in _CATEGORICAL if f is not keras.losses.sparse_categorical_crossentropy),
-    keras.losses.mean_absolute_error,
-    keras.losses.mean_squared_error,
-)
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
@@ -129,10 +109,10 @@ class RDropLoss(RowLoss):
         self,
         loss: Any = "binary_crossentropy",
         alpha: float = 4.0,
-        divergence: str = "bernoulli",
+        divergence: Divergence = "bernoulli",
         from_logits: bool = False,
-        divergence_reduction: str = "mean",
-        reduction: str | None = "sum_over_batch_size",
+        divergence_reduction: Literal["mean", "sum"] = "mean",
+        reduction: Reduction = "sum_over_batch_size",
         name: str = "r_drop_loss",
         dtype: str | None = None,
     ) -> None:
@@ -145,22 +125,22 @@ class RDropLoss(RowLoss):
         )
         base = _resolve(loss, self.from_logits)
         self.loss = loss if isinstance(loss, str) else base
-        function = _function(base)
-        self._row_values = _row_values(base, function, self.from_logits, self.divergence)
-        self._has_dense_labels = function in _DENSE
-        self._has_label_probabilities = function in _BERNOULLI
+        self._function = bases.function_of(base)
+        self._row_values = _row_values(base, self._function, self.from_logits, self.divergence)
+        self._ignore_class = bases.settings_of(base).get("ignore_class")
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each row."""
-        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        y_true = as_dense(y_true, indices=self._function not in bases.DENSE)
+        y_pred = ops.convert_to_tensor(y_pred)
         y_pred = ops.cast(y_pred, at_least_float32(y_pred.dtype))
         if y_pred.shape[-1:] == (1,) and len(y_true.shape) == len(y_pred.shape) - 1:
             y_true = ops.expand_dims(y_true, axis=-1)
-        if self._has_dense_labels:
-            y_true = same_shape(y_true, y_pred)
-        if self._has_label_probabilities:
-            check_label_range(y_true)
-        y_true, y_pred, is_intact = _check_pairs(y_true, y_pred)
+        check = Check()
+        y_true = self._checked_labels(check, y_true, y_pred)
+        y_true, y_pred = _check_pairs(check, y_true, y_pred)
+        if not self.from_logits and self._function is not asymmetric_loss:
+            y_pred = check_probabilities(check, y_pred)
         rows = self._row_values(ops.cast(y_true, y_pred.dtype), y_pred)
         if len(rows.shape) != len(y_pred.shape) - 1:
             raise ValueError(
@@ -173,7 +153,20 @@ class RDropLoss(RowLoss):
             divergence *= ops.cast(ops.size(divergence), divergence.dtype)
         values = _pair(rows) + self.alpha / 4.0 * ops.expand_dims(divergence, axis=1)
         values = ops.reshape(values, ops.shape(rows))
-        return values if is_intact is None else ops.where(is_intact, values, float("nan"))
+        if self._function in bases.OURS:  # Bad labels have made these rows NaN.
+            check.found(ops.logical_not(ops.any(ops.isnan(rows))))
+        return check.mark(values)
+
+    def _checked_labels(self, check: Check, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return labels that are what the base loss is made for."""
+        if self._function in bases.DENSE:
+            y_true = same_shape(y_true, y_pred)
+        if self._function in bases.PROBABILITIES:
+            y_true = check_labels(check, y_true)
+        is_sparse = self._function is keras.losses.sparse_categorical_crossentropy
+        if is_sparse and self._ignore_class is None:
+            y_true = check_classes(check, y_true, ops.shape(y_pred)[-1])
+        return y_true
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
@@ -214,12 +207,8 @@ def _pair(rows: Tensor) -> Tensor:
     return ops.reshape(rows, (-1, 2, *ops.shape(rows)[1:]))
 
 
-def _check_pairs(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Refuse odd batches and torn pairs.
-
-    Returns both tensors, and whether the pairs are intact where that is known only when compiled
-    code runs.
-    """
+def _check_pairs(check: Check, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both tensors, unless the batch is odd or a pair is torn."""
     shapes = f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
     if len(y_pred.shape) < 2 or len(y_true.shape) < 1 or y_pred.shape[-1] == 0:
         raise ValueError(
@@ -245,10 +234,11 @@ def _check_pairs(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor, Tensor
     is_intact = ops.all(ops.equal(pairs[:, 0], pairs[:, 1]))
     values = seen(is_intact)
     if values is None:
-        return y_true, after_assert(is_intact, torn, y_pred) if after_assert else y_pred, is_intact
+        check.found(is_intact)
+        return y_true, after_assert(is_intact, torn, y_pred) if after_assert else y_pred
     if not values:
         raise ValueError(torn)
-    return y_true, y_pred, None
+    return y_true, y_pred
 
 
 def _graph_assertion(tensor: Tensor) -> Callable[[Tensor, str, Tensor], Tensor] | None:
@@ -273,18 +263,6 @@ def _resolve(loss: Any, from_logits: bool) -> Any:
     return base
 
 
-def _function(base: Any) -> Any:
-    """Return the function that computes a base loss's values, out of its wrappers."""
-    if isinstance(base, MultilabelCategoricalCrossentropy):
-        return multilabel_categorical_crossentropy
-    if isinstance(base, SparseMultilabelCategoricalCrossentropy):
-        return sparse_multilabel_categorical_crossentropy
-    function = getattr(base, "fn", base)
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function
-
-
 def _row_values(
     base: Any, function: Any, from_logits: bool, divergence: str
 ) -> Callable[..., Tensor]:
@@ -300,18 +278,18 @@ def _row_values(
             "`RDropLoss` uses values before the reduction, where there is no gradient penalty yet. "
             f"Nest them the other way: `GradientPenaltyLoss(RDropLoss(...), ...)`. {received}"
         )
-    if function in _MULTILABEL:
+    if function in bases.MULTILABEL:
         if not from_logits:
             raise ValueError(
                 "A multi-label categorical cross-entropy takes scores: pass `from_logits=True` "
                 f"and give the model's last layer no activation. {received}"
             )
-    elif function in _CATEGORICAL and divergence == "bernoulli":
+    elif function in bases.CATEGORICAL and divergence == "bernoulli":
         raise ValueError(
             'A categorical loss needs `divergence="categorical"`; "bernoulli" is for '
             f"independent labels. {received}"
         )
-    fixed = base.get_config() if is_loss else getattr(base, "keywords", {})
+    fixed = bases.settings_of(base)
     if "from_logits" in fixed and fixed["from_logits"] != from_logits:
         raise ValueError(
             f"The base loss has `from_logits={fixed['from_logits']}`: build it with "

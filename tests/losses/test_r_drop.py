@@ -443,21 +443,30 @@ def test_refuses_a_gradient_penalty():
     ("loss", "labels", "outputs", "message"),
     [
         ("binary_crossentropy", np.zeros(4), np.zeros(4), r"2 \* num_samples.*\(4,\)"),
-        ("mean_absolute_percentage_error", np.zeros(()), np.zeros((2, 4)), r"2 \* num_samples"),
+        (mean_over_labels, np.zeros(()), np.zeros((2, 4)), r"2 \* num_samples"),
         ("binary_crossentropy", np.zeros(()), np.zeros((2, 4)), r"shape of `y_pred`.*\(2, 4\)"),
         ("binary_crossentropy", np.zeros((2, 0)), np.zeros((2, 0)), r"at least one label"),
         ("mse", np.ones((6, 1)), LOGITS, r"shape of `y_pred`.*\(6, 1\).*\(6, 4\)"),
         ("mse", np.ones(6), LOGITS, r"shape of `y_pred`.*\(6,\)"),
         ("binary_crossentropy", 2 * LABELS, LOGITS, r"between 0 and 1.*to 2\.0"),
         ("binary_crossentropy", np.nan * LABELS, LOGITS, "between 0 and 1.*nan"),
-        (scalar_loss, LABELS, LOGITS, r"one value a row.*\(6, 4\).*shape \(\)"),
+        (scalar_loss, LABELS, sigmoid(LOGITS), r"one value a row.*\(6, 4\).*shape \(\)"),
         ("binary_crossentropy", LABELS[:5], LOGITS[:5], r"even batch.*repeat_pairs.*\(5, 4\)"),
         ("binary_crossentropy", TORN, LOGITS, "labels differ.*repeat_pairs"),
+        ("binary_crossentropy", LABELS, LOGITS, "must hold probabilities.*from_logits=True"),
+        (
+            "sparse_categorical_crossentropy",
+            np.full(6, 4),
+            softmax(LOGITS),
+            "class indices from 0 to 3",
+        ),
+        ("huber", np.ones((6, 1)), LOGITS, r"shape of `y_pred`.*\(6, 1\).*\(6, 4\)"),
     ],
 )
 def test_bad_calls(loss, labels, outputs, message):
+    is_sparse = loss == "sparse_categorical_crossentropy"
     with pytest.raises(ValueError, match=message):
-        RDropLoss(loss)(labels, outputs)
+        RDropLoss(loss, divergence="categorical" if is_sparse else "bernoulli")(labels, outputs)
 
 
 def test_a_function_of_ones_own_may_be_called_categorical():

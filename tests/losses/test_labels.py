@@ -1,0 +1,232 @@
+import keras
+import numpy as np
+import pytest
+import scipy.sparse
+
+import reference
+from backends import (
+    BACKEND,
+    COMPILED_MODES,
+    MODES,
+    compiled,
+    gradients,
+    needs_xla,
+    tensorflow_only,
+    to_numpy,
+)
+from keras_mlc.losses import (
+    AsymmetricLoss,
+    MultilabelCategoricalCrossentropy,
+    RDropLoss,
+    SparseMultilabelCategoricalCrossentropy,
+    asymmetric_loss,
+    multilabel_categorical_crossentropy,
+    sparse_multilabel_categorical_crossentropy,
+)
+
+RNG = np.random.default_rng(0)
+SCORES = RNG.normal(0, 2, (4, 5))
+LABELS = RNG.integers(0, 2, (2, 5)).repeat(2, axis=0)
+INDICES = np.array([[0, 3], [0, 3], [2, -1], [2, -1]])
+UNKNOWN = np.where(RNG.random((4, 5)) < 0.4, -1, LABELS)
+UNKNOWN[3] = -1
+WEIGHTS = np.array([0.5, 1.0, 3.0, 0.01, 100.0])
+
+
+def close(actual, expected, tolerance=1e-6):
+    np.testing.assert_allclose(to_numpy(actual), to_numpy(expected), rtol=tolerance, atol=1e-12)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def model_of_scores(loss, activation=None, **options):
+    layers = [keras.Input((3,)), keras.layers.Dense(5, activation)]
+    model = keras.Sequential(layers)
+    model.compile(keras.optimizers.SGD(0.1), loss, **options)
+    return model
+
+
+X = RNG.normal(size=(4, 3))
+OUT_OF_RANGE = [
+    np.where(UNKNOWN == -1, -1, LABELS).astype("int32"),
+    np.where(UNKNOWN == -1, -1, LABELS).astype("float32"),
+    np.where(LABELS, 255, 0).astype("uint8"),
+    LABELS + 1,
+    np.where(UNKNOWN == -1, np.nan, LABELS),
+    np.where(np.arange(20).reshape(4, 5) == 7, 1.0001, LABELS),
+]
+DENSE_LOSSES = [
+    MultilabelCategoricalCrossentropy(),
+    multilabel_categorical_crossentropy,
+    MultilabelCategoricalCrossentropy(missing_label=-2, label_weights=WEIGHTS),
+    AsymmetricLoss(from_logits=True),
+    AsymmetricLoss(from_logits=True, missing_label=-2),
+]
+NO_INDICES = [INDICES + 3, INDICES - 1, INDICES + 0.5, np.eye(5)[:4].astype(int), INDICES * np.nan]
+SPARSE_LOSSES = [
+    SparseMultilabelCategoricalCrossentropy(),
+    sparse_multilabel_categorical_crossentropy,
+]
+R_DROP_LOSSES = [
+    RDropLoss(from_logits=True),
+    RDropLoss("binary_focal_crossentropy", from_logits=True),
+    RDropLoss("categorical_crossentropy", divergence="categorical", from_logits=True),
+    RDropLoss(multilabel_categorical_crossentropy, from_logits=True),
+    RDropLoss(AsymmetricLoss(from_logits=True), from_logits=True),
+]
+CASES = [
+    *((DENSE_LOSSES[0], labels) for labels in OUT_OF_RANGE),
+    *((loss, OUT_OF_RANGE[number]) for number, loss in enumerate(DENSE_LOSSES[1:])),
+    *((SPARSE_LOSSES[0], labels) for labels in NO_INDICES),
+    (SPARSE_LOSSES[1], NO_INDICES[0]),
+    *((loss, np.where(LABELS, 1.0, -0.5)) for loss in R_DROP_LOSSES),
+    (RDropLoss(SparseMultilabelCategoricalCrossentropy(), from_logits=True), INDICES + 3),
+    (RDropLoss("sparse_categorical_crossentropy", 1.0, "categorical", True), np.full(4, 5)),
+]
+
+
+@pytest.mark.parametrize(("loss", "labels"), CASES)
+def test_in_fit_they_raise_before_the_update_or_where_none_can_the_loss_is_nan(loss, labels):
+    model = model_of_scores(loss, jit_compile=False if BACKEND == "tensorflow" else "auto")
+    before = model.get_weights()
+    error = ValueError
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        error = tf.errors.InvalidArgumentError
+    if BACKEND == "jax":
+        assert np.isnan(model.fit(X, labels, shuffle=False, verbose=0).history["loss"][0])
+    else:
+        with pytest.raises(error, match="`y_true` must"):
+            model.fit(X, labels, shuffle=False, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@needs_xla
+@pytest.mark.parametrize(("loss", "labels"), CASES)
+def test_under_xla_the_loss_is_nan_and_its_gradient_0(loss, labels):
+    value, gradient = value_and_gradient_of(loss, labels)
+    assert np.isnan(to_numpy(value)).all()
+    np.testing.assert_array_equal(to_numpy(gradient), 0)
+
+
+def value_and_gradient_of(loss, labels):
+    """Return a loss and its gradient by the scores, of labels that compiled code does not see."""
+
+    def compute(labels, scores):
+        return loss(labels, scores), gradients(lambda x: loss(labels, x), [scores])[0]
+
+    return compiled(compute, "xla")(labels, SCORES.astype("float32"))
+
+
+@pytest.mark.parametrize("mode", COMPILED_MODES)
+@pytest.mark.parametrize(
+    "loss", [RDropLoss(), AsymmetricLoss(), asymmetric_loss, RDropLoss(AsymmetricLoss())]
+)
+def test_scores_in_place_of_probabilities_never_train(loss, mode):
+    function = compiled(loss, mode)
+    labels, scores = LABELS.astype("float32"), SCORES.astype("float32")
+    assert np.isfinite(to_numpy(function(labels, sigmoid(scores)))).all()
+    if mode == "xla":
+        assert np.isnan(to_numpy(function(labels, scores))).all()
+        return
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"probabilities.*from_logits=True"):
+        function(labels, scores)
+
+
+@needs_xla
+def test_one_bad_batch_spoils_no_weight():
+    model = model_of_scores(MultilabelCategoricalCrossentropy(), jit_compile=True)
+    x, labels = np.tile(X, (2, 1)), np.concatenate([LABELS, 2 * LABELS])
+    before = model.get_weights()
+    model.fit(x[:4], labels[:4], batch_size=4, shuffle=False, verbose=0)
+    after_the_good_batch = model.get_weights()
+    model.set_weights(before)
+    assert np.isnan(model.fit(x, labels, 4, shuffle=False, verbose=0).history["loss"][0])
+    for one, other in zip(model.get_weights(), after_the_good_batch, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int64", "uint32", "float64"])
+@pytest.mark.parametrize("mode", MODES)
+def test_small_dtypes_hold_indices_of_many_labels(dtype, mode):
+    scores = RNG.normal(size=(2, 1000)).astype("float32")
+    indices = np.array([[0, 100], [7, 7]])
+    expected = reference.multilabel_categorical_crossentropy(
+        reference.multi_hot(indices, 1000), scores
+    )
+    function = compiled(sparse_multilabel_categorical_crossentropy, mode)
+    close(function(indices.astype(dtype), scores), expected, 1e-5)
+
+
+def test_as_many_indices_as_labels_are_fine():
+    indices = np.array([[0, 1, 2], [1, 0, -1], [0, 0, 1]])[[0, 1]]
+    expected = reference.multilabel_categorical_crossentropy(
+        reference.multi_hot(indices, 3), SCORES[:2, :3]
+    )
+    close(sparse_multilabel_categorical_crossentropy(indices, SCORES[:2, :3]), expected, 1e-5)
+    pair = np.array([[0, 1], [1, 1]])
+    expected = reference.multilabel_categorical_crossentropy(
+        reference.multi_hot(pair, 2), SCORES[:2, :2]
+    )
+    close(sparse_multilabel_categorical_crossentropy(pair, SCORES[:2, :2]), expected, 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["csr_matrix", "coo_array", "csc_matrix"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        MultilabelCategoricalCrossentropy(),
+        multilabel_categorical_crossentropy,
+        AsymmetricLoss(from_logits=True),
+        RDropLoss(from_logits=True),
+        RDropLoss(multilabel_categorical_crossentropy, from_logits=True),
+    ],
+)
+def test_sparse_matrices_of_labels(loss, kind):
+    sparse = getattr(scipy.sparse, kind)(LABELS.astype("float32"))
+    close(loss(sparse, SCORES), loss(LABELS, SCORES))
+    if kind == "csr_matrix":
+        dense, model = model_of_scores(loss), model_of_scores(loss)
+        model.set_weights(dense.get_weights())
+        expected = dense.fit(X, LABELS, 2, shuffle=False, verbose=0).history["loss"]
+        close(model.fit(X, sparse, 2, shuffle=False, verbose=0).history["loss"], expected, 1e-5)
+        for one, other in zip(model.get_weights(), dense.get_weights(), strict=True):
+            close(one, other, 1e-5)
+
+
+@pytest.mark.parametrize("loss", SPARSE_LOSSES)
+def test_a_sparse_matrix_is_no_list_of_indices(loss):
+    with pytest.raises(ValueError, match=r"sparse matrix.*multilabel_categorical_crossentropy"):
+        loss(scipy.sparse.csr_matrix(LABELS), SCORES)
+
+
+@tensorflow_only
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "float32"])
+def test_ragged_indices(dtype):
+    import tensorflow as tf
+
+    rows = [[0, 3, 1], [], [2], [4, 4]]
+    ragged = tf.cast(tf.ragged.constant(rows, dtype="int64"), dtype)
+    padded = np.array([[0, 3, 1], [-1, -1, -1], [2, -1, -1], [4, 4, -1]])
+    for loss in SPARSE_LOSSES:
+        close(loss(ragged, SCORES), loss(padded, SCORES))
+        model, other = model_of_scores(loss), model_of_scores(loss)
+        other.set_weights(model.get_weights())
+        expected = other.fit(X, padded, 2, shuffle=False, verbose=0).history["loss"]
+        close(model.fit(X, ragged, 2, shuffle=False, verbose=0).history["loss"], expected, 1e-5)
+        data = tf.data.Dataset.from_tensor_slices((X, ragged)).batch(2)
+        other.fit(X, padded, 2, shuffle=False, verbose=0)
+        model.fit(data, verbose=0)
+        for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+            close(one, two, 1e-5)
+    pairs = tf.ragged.constant([[0, 3], [0, 3], [2], [2]], dtype="int64")
+    loss = RDropLoss(SparseMultilabelCategoricalCrossentropy(), from_logits=True)
+    close(loss(pairs, SCORES), loss(INDICES, SCORES))
+    with pytest.raises(ValueError, match=r"ragged.*SparseMultilabelCategoricalCrossentropy"):
+        MultilabelCategoricalCrossentropy(missing_label=-1)(ragged, SCORES)
