@@ -14,7 +14,13 @@ from backends import BACKEND
 from keras_mlc import data, layers, losses, metrics, training
 
 PUBLIC = {
-    layers: ["AttentionPooling", "FineGrainedSoftmaxHead", "TextCNNHead"],
+    layers: [
+        "AttentionPooling",
+        "FineGrainedSoftmaxHead",
+        "LabelThresholds",
+        "ScoreCalibration",
+        "TextCNNHead",
+    ],
     losses: [
         "GradientPenaltyLoss",
         "MultilabelCategoricalCrossentropy",
