@@ -203,3 +203,15 @@ def boolean(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
     return bool(value)
+
+
+def dense_labels(y_true: Any) -> Any:
+    """Return multi-hot labels as a dense tensor: also those of SciPy, and sparse tensors."""
+    if hasattr(y_true, "toarray"):
+        y_true = y_true.toarray()
+    if type(y_true).__name__ == "RaggedTensor":
+        raise ValueError(
+            "`y_true` must be multi-hot, of the shape of `y_pred`. Received: a tf.RaggedTensor, as "
+            "of label indices, which `keras.layers.CategoryEncoding` makes multi-hot."
+        )
+    return keras.ops.convert_to_tensor(y_true, sparse=False)

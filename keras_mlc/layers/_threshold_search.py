@@ -49,7 +49,9 @@ class Curve:
         return int(best[np.argmin(np.abs(self.thresholds[best] - preferred))])
 
 
-def best_thresholds(data: HeldOut, average: str | None, min_positives: int) -> np.ndarray:
+def best_thresholds(
+    data: HeldOut, average: str | None, min_positives: int, shrinkage: float
+) -> np.ndarray:
     """Return C thresholds: of each label's F1, of all labels' F1, or one for all labels."""
     whole = _common_curve(data)
     if not whole.count:
@@ -61,9 +63,11 @@ def best_thresholds(data: HeldOut, average: str | None, min_positives: int) -> n
     thresholds = np.full(data.scores.shape[1], common)
     if average is None:
         return thresholds
+    counts = np.zeros(len(thresholds))
     curves, hits, predicted, positives = {}, 0.0, 0.0, 0.0
     for label, (scores, positive, weights) in enumerate(_columns(data)):
-        if positive.sum() >= max(min_positives, 1):
+        counts[label] = positive.sum()
+        if counts[label] >= max(min_positives, 1):
             curve = curve_of(scores, positive, weights)
             if average == "macro":
                 thresholds[label] = curve.thresholds[curve.best(curve.f1(), common)]
@@ -78,7 +82,9 @@ def best_thresholds(data: HeldOut, average: str | None, min_positives: int) -> n
         best = _best_together(curves, hits, predicted, positives, common)
         for label, place in best.items():
             thresholds[label] = curves[label].thresholds[place]
-    return thresholds
+    if not shrinkage:
+        return thresholds
+    return common + (thresholds - common) * counts / (counts + shrinkage)
 
 
 def curve_of(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None) -> Curve:

@@ -14,6 +14,7 @@ from keras_mlc._validation import (
     floating_scores,
     labels_shape,
     missing_value,
+    non_negative_float,
     non_negative_int,
     one_of,
 )
@@ -28,9 +29,10 @@ class LabelThresholds(keras.layers.Layer):
     `outputs[..., c] = 1 if scores[..., c] > thresholds[c] else 0`
 
     `adapt` chooses the thresholds of the best F1 on scores that the model was not trained on:
-    those of held-out rows, or out-of-fold ones. It is exact: no threshold gives a higher F1 on
-    these rows. As a layer, the decisions are saved, exported and served with their model:
-    `keras.Model(model.input, thresholds(model.output))`.
+    those of held-out rows, or out-of-fold ones. It is exact: no thresholds give a higher F1 on
+    these rows, with the labels below `min_positives` where they are. As a layer, the decisions are
+    saved, exported and served with their model: `keras.Model(model.input,
+    thresholds(model.output))`.
 
     Scores are compared in float32 or wider, whatever the policy: in half precision many would be
     equal to their threshold. A label whose score is NaN is not given.
@@ -45,8 +47,11 @@ class LabelThresholds(keras.layers.Layer):
             threshold for all labels.
         min_positives: A label with fewer positives among the rows of `adapt` takes the threshold
             that is best for all labels together (that of `average=None`), since its own would
-            follow from noise. The default is what a study on training rows gave:
-            `benchmarks/threshold_study.py`.
+            follow from noise.
+        shrinkage: How far the threshold of a label with n positives moves towards the one for all
+            labels: by `shrinkage / (n + shrinkage)` of the way. 0 leaves the best thresholds of
+            these rows as they are. With few positives a label, 20 does better on new rows:
+            `benchmarks/threshold_study.py` has the numbers.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -60,8 +65,8 @@ class LabelThresholds(keras.layers.Layer):
 
     Raises:
         ValueError: If `thresholds` is neither a finite number nor one for each label, `average`
-            is none of the above, `min_positives` is not an integer, 0 or more, or the scores are
-            not floating point or of another number of labels.
+            is none of the above, `min_positives` is not an integer, 0 or more, `shrinkage` is not a
+            number, 0 or more, or the scores are not floating point or of another number of labels.
 
     Example:
         >>> import numpy as np
@@ -87,12 +92,14 @@ class LabelThresholds(keras.layers.Layer):
         thresholds: float | Sequence[float] | None = None,
         average: Literal["macro", "micro"] | None = "macro",
         min_positives: int = 5,
+        shrinkage: float = 0.0,
         **kwargs: Any,
     ) -> None:
         # Keras must not cast scores to a half precision before they are compared.
         super().__init__(autocast=False, **kwargs)
         self.average = one_of("average", average, ("macro", "micro", None))
         self.min_positives = non_negative_int("min_positives", min_positives)
+        self.shrinkage = non_negative_float("shrinkage", shrinkage)
         self._given = None if thresholds is None else finite_floats("thresholds", thresholds)
         self.supports_masking = True
 
@@ -156,7 +163,7 @@ class LabelThresholds(keras.layers.Layer):
                 f"`scores` must have the {self._thresholds.shape[0]} labels of the layer. "
                 f"Received: scores of {data.scores.shape[1]} labels"
             )
-        found = best_thresholds(data, self.average, self.min_positives)
+        found = best_thresholds(data, self.average, self.min_positives, self.shrinkage)
         self._thresholds.assign(found)
         self._given = tuple(found.tolist())
 
@@ -184,4 +191,5 @@ class LabelThresholds(keras.layers.Layer):
             "thresholds": list(self._given) if isinstance(self._given, tuple) else self._given,
             "average": self.average,
             "min_positives": self.min_positives,
+            "shrinkage": self.shrinkage,
         }

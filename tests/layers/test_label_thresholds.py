@@ -33,7 +33,12 @@ def candidates(scores):
 
 class TestLabelThresholds(DecisionChecks):
     layer_class = LabelThresholds
-    every_argument: ClassVar = {"thresholds": [0.5, -1.0], "average": "micro", "min_positives": 9}
+    every_argument: ClassVar = {
+        "thresholds": [0.5, -1.0],
+        "average": "micro",
+        "min_positives": 9,
+        "shrinkage": 2.5,
+    }
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -101,6 +106,17 @@ def test_micro_is_the_best_around_rare_labels():
     best = max(f1(labels, scores > np.array(each)) for each in every)
     assert found[0] == common
     assert f1(labels, scores > found) == pytest.approx(best, abs=1e-12)
+
+
+@pytest.mark.parametrize("average", ["macro", "micro", None])
+def test_shrinkage(average):
+    scores, labels = rows(100)
+    common = thresholds_of(scores, labels, average=None)
+    best = thresholds_of(scores, labels, average=average)
+    positives = labels.sum(axis=0)
+    expected = (positives * best + 7 * common) / (positives + 7)
+    found = thresholds_of(scores, labels, average=average, shrinkage=7)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_threshold_lies_midway():
@@ -220,6 +236,9 @@ def test_refuses_other_arguments():
     for value in (-1, 2.0, True, None):
         with pytest.raises(ValueError, match=r"`min_positives` must be an integer, 0 or more"):
             LabelThresholds(min_positives=value)
+    for value in (-1, np.inf, "2"):
+        with pytest.raises(ValueError, match=r"`shrinkage` must be a finite number, 0 or more"):
+            LabelThresholds(shrinkage=value)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="NumPy, whatever the backend")
