@@ -1,7 +1,25 @@
 """Reusable Keras 3 layers and losses for multi-label text classification."""
 
+try:
+    import keras as _keras  # noqa: F401
+except ModuleNotFoundError as _error:
+    if _error.name not in ("tensorflow", "jax", "torch"):
+        raise
+    _extra = "" if _error.name == "tensorflow" else f"[{_error.name}]"
+    raise ModuleNotFoundError(
+        f"Keras is set to the backend {_error.name!r}, which is not installed: `pip install "
+        f"'keras-mlc{_extra}'`, or choose another one by the environment variable KERAS_BACKEND.",
+        name=_error.name,
+    ) from _error
+
 from keras_mlc.data import repeat_pairs
-from keras_mlc.layers import AttentionPooling, FineGrainedSoftmaxHead, TextCNNHead
+from keras_mlc.layers import (
+    AttentionPooling,
+    FineGrainedSoftmaxHead,
+    LabelThresholds,
+    ScoreCalibration,
+    TextCNNHead,
+)
 from keras_mlc.losses import (
     AsymmetricLoss,
     GradientPenaltyLoss,
@@ -24,9 +42,11 @@ __all__ = [
     "FineGrainedSoftmaxHead",
     "GradientPenaltyLoss",
     "GradientPenaltyTrainer",
+    "LabelThresholds",
     "MultilabelCategoricalCrossentropy",
     "MultilabelF1Score",
     "RDropLoss",
+    "ScoreCalibration",
     "SparseMultilabelCategoricalCrossentropy",
     "TextCNNHead",
     "asymmetric_loss",

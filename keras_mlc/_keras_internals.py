@@ -8,7 +8,10 @@ from keras_mlc._typing import Tensor
 
 
 def mask_of(tensor: Tensor) -> Any:
-    """Return the mask that a layer has attached to its output, or None."""
+    """Return the mask that Keras attached to a tensor, or None.
+
+    Where a tensor cannot hold attributes, as on JAX, Keras keeps its mask elsewhere.
+    """
     return backend.get_keras_mask(tensor)
 
 

@@ -140,3 +140,78 @@ def finite_float(name: str, value: Any) -> float:
     if not is_number or not math.isfinite(value):
         raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")
     return float(value)
+
+
+def non_negative_int(name: str, value: Any) -> int:
+    """Return `value` as an `int`, or raise a `ValueError` that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"`{name}` must be an integer, 0 or more. Received: {name}={value!r}")
+    return int(value)
+
+
+def finite_floats(name: str, value: Any) -> float | tuple[float, ...]:
+    """Return `value`, one finite number or a sequence of them, else raise."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    several = value if isinstance(value, (list, tuple)) else [value]
+    try:
+        floats = tuple(finite_float(name, each) for each in several)
+    except ValueError:
+        floats = ()
+    if not floats:
+        raise ValueError(
+            f"`{name}` must be a finite number, or a list of one for each label. "
+            f"Received: {name}={value!r}"
+        )
+    return floats[0] if several is not value else floats
+
+
+def missing_value(missing_label: Any) -> float | None:
+    """Return `missing_label` as a `float` outside [0, 1], or None, or raise."""
+    if missing_label is None:
+        return None
+    value = finite_float("missing_label", missing_label)
+    if 0 <= value <= 1:
+        raise ValueError(
+            "`missing_label` must lie outside [0, 1], where labels are: usually it is -1. "
+            f"Received: missing_label={missing_label!r}"
+        )
+    return value
+
+
+def labels_shape(shape: Any) -> tuple[int | None, ...]:
+    """Return `shape` where it is that of scores of labels, else raise."""
+    shape = tuple(shape)
+    if len(shape) < 2 or not shape[-1]:
+        raise ValueError(
+            "`scores` must have shape (..., num_labels), of rank 2 or more, with a known number of "
+            f"labels, at least one. Received: scores.shape={shape}"
+        )
+    return shape
+
+
+def floating_scores(scores: Any) -> Any:
+    """Return `scores` as a tensor, or raise where they are not floating point."""
+    scores = keras.ops.convert_to_tensor(scores)
+    dtype = keras.backend.standardize_dtype(scores.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise ValueError(f"`scores` must be floating point. Received: scores.dtype={dtype}")
+    return scores
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Return `value` as a `bool`, or raise a `ValueError` that names the argument."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    return bool(value)
+
+
+def dense_labels(y_true: Any) -> Any:
+    """Return multi-hot labels as a dense tensor: also those of SciPy, and sparse tensors."""
+    if hasattr(y_true, "toarray"):
+        y_true = y_true.toarray()
+    if type(y_true).__name__ == "RaggedTensor":
+        raise ValueError(
+            "`y_true` must be multi-hot, of the shape of `y_pred`. Received: a tf.RaggedTensor, as "
+            "of label indices, which `keras.layers.CategoryEncoding` makes multi-hot."
+        )
+    return keras.ops.convert_to_tensor(y_true, sparse=False)

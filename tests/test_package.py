@@ -1,5 +1,6 @@
 import doctest
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,13 @@ from backends import BACKEND
 from keras_mlc import data, layers, losses, metrics, training
 
 PUBLIC = {
-    layers: ["AttentionPooling", "FineGrainedSoftmaxHead", "TextCNNHead"],
+    layers: [
+        "AttentionPooling",
+        "FineGrainedSoftmaxHead",
+        "LabelThresholds",
+        "ScoreCalibration",
+        "TextCNNHead",
+    ],
     losses: [
         "AsymmetricLoss",
         "GradientPenaltyLoss",
@@ -86,6 +93,89 @@ print(time.process_time() - began)
         for _ in range(3)
     ]
     assert min(seconds) < 0.1
+
+
+SAVES = """
+import sys, keras, numpy as np
+from keras_mlc import *
+import keras_mlc
+
+x = keras.Input((6,), dtype="int32")
+tokens = keras.layers.Embedding(9, 4, mask_zero=True, name="tokens")
+pooled = AttentionPooling()(tokens(x))
+scores = keras.layers.Dense(3)(pooled)
+
+def save(name, model, loss=None, metrics=None):
+    model.compile("sgd", loss, metrics=metrics)
+    ids = np.arange(1, 25).reshape(4, 6) % 9
+    model.predict(ids, verbose=0)
+    model.save(f"{sys.argv[1]}/{name}.keras")
+
+plain = lambda outputs=scores: keras.Model(x, outputs)
+multilabel = MultilabelCategoricalCrossentropy()
+save("AttentionPooling", plain())
+save("TextCNNHead", plain(TextCNNHead(3)(tokens(x))))
+save("FineGrainedSoftmaxHead", plain(FineGrainedSoftmaxHead(2, 3)(pooled)))
+save("LabelThresholds", plain(LabelThresholds()(scores)))
+save("ScoreCalibration", plain(ScoreCalibration()(scores)))
+save("MultilabelCategoricalCrossentropy", plain(), multilabel)
+save("SparseMultilabelCategoricalCrossentropy", plain(), SparseMultilabelCategoricalCrossentropy())
+save("RDropLoss", plain(), RDropLoss(multilabel, from_logits=True))
+save("multilabel_categorical_crossentropy", plain(), multilabel_categorical_crossentropy)
+sparse = sparse_multilabel_categorical_crossentropy
+save("sparse_multilabel_categorical_crossentropy", plain(), sparse)
+save("MultilabelF1Score", plain(), multilabel, [MultilabelF1Score()])
+save("FGMTrainer", FGMTrainer(plain(), "tokens"), multilabel)
+save("GradientPenaltyTrainer", GradientPenaltyTrainer(plain(), "tokens"), multilabel)
+if keras.backend.backend() != "jax":
+    save("GradientPenaltyLoss", plain(), GradientPenaltyLoss(multilabel, "tokens"))
+"""
+
+LOADS = """
+import pathlib, sys, traceback, keras_mlc
+import keras
+for file in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
+    try:
+        keras.saving.load_model(file, safe_mode=True)
+        print("loaded", file.stem)
+    except Exception as error:
+        print("failed", file.stem, repr(error)[:500])
+"""
+
+
+def run(code, *arguments, **environment):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    environment = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """Return what a process that has imported `keras_mlc` alone says of each saved model."""
+    folder = tmp_path_factory.mktemp("saved")
+    saves = run(SAVES, folder)
+    assert not saves.returncode, saves.stderr
+    loads = run(LOADS, folder)
+    assert not loads.returncode, loads.stderr
+    return {line.split()[1]: line for line in loads.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS, ids=lambda symbol: symbol.__name__)
+def test_loads_after_importing_the_package_alone(symbol, loaded):
+    name = symbol.__name__
+    if name == "repeat_pairs" or (BACKEND == "jax" and name == "GradientPenaltyLoss"):
+        pytest.skip("nothing of it is saved")
+    assert loaded.get(name) == f"loaded {name}"
+
+
+@pytest.mark.parametrize("missing", ["jax", "torch", "tensorflow"])
+def test_a_backend_that_is_not_installed(missing):
+    hidden = WITHOUT_TENSORFLOW.partition("import keras, numpy")[0].replace("tensorflow", missing)
+    result = run(f"{hidden}\nimport keras_mlc", KERAS_BACKEND=missing)
+    extra = "keras-mlc'" if missing == "tensorflow" else rf"keras-mlc\[{missing}\]'"
+    assert re.search(rf"ModuleNotFoundError.*'{missing}'.*pip install '{extra}", result.stderr), (
+        result.stderr
+    )
 
 
 WITHOUT_TENSORFLOW = """

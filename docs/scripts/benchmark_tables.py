@@ -1,6 +1,6 @@
-"""Put the committed results of the benchmarks into docs/benchmarks.md, each with its command.
+"""Put the committed results of the benchmarks into their pages, each with its command.
 
-The page has a mark for each file in docs/benchmarks; what stands below it is written here:
+The pages have a mark for each file in docs/benchmarks; what stands below it is written here:
 
     python docs/scripts/benchmark_tables.py
 """
@@ -16,7 +16,10 @@ from marks import fill
 from results import as_markdown, read_result
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/benchmarks.md"
+PAGES = [
+    ROOT / "docs" / page
+    for page in ("benchmarks.md", "guides/label_thresholds.md", "guides/score_calibration.md")
+]
 RESULTS = ROOT / "docs/benchmarks"
 
 
@@ -43,9 +46,10 @@ def filled(page):
 
 
 def main():
-    """Write the page."""
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    print(PAGE)
+    """Write the pages."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(page)
 
 
 if __name__ == "__main__":

@@ -14,18 +14,20 @@ from keras_mlc._validation import (
     positive_ints,
     sequence_shape,
 )
+from keras_mlc.layers._quantized import WithDense
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
-class TextCNNHead(keras.layers.Layer):
+class TextCNNHead(WithDense):
     """Scores labels by phrases that convolutions find anywhere in a sequence.
 
     For each kernel size k, `features = max(conv_activation(conv_k(x) + b_k))` over time; the
     features of all kernel sizes are concatenated, dropped out, and scored by a dense layer.
 
     A sample's output does not depend on how much padding its batch gives it: masked steps count
-    as zeros in the convolutions and not at all in the maximum, whatever they hold. A sample whose
-    steps are all masked has zero features. The layer consumes the mask: none is passed on.
+    as zeros in the convolutions and not at all in the maximum, whatever they hold. A sample that
+    has no steps, or whose steps are all masked, has zero features. The layer consumes the mask:
+    none is passed on.
 
     Args:
         num_labels: Number of labels to score. None returns the features instead.
@@ -81,6 +83,8 @@ class TextCNNHead(keras.layers.Layer):
           2014](https://arxiv.org/abs/1408.5882)
     """
 
+    dense_layers = ("classifier",)
+
     def __init__(
         self,
         num_labels: int | None = None,
@@ -123,7 +127,6 @@ class TextCNNHead(keras.layers.Layer):
             "bias_regularizer": self.bias_regularizer,
             "kernel_constraint": self.kernel_constraint,
             "bias_constraint": self.bias_constraint,
-            "dtype": self.dtype_policy,
         }
         sizes = self.kernel_sizes if isinstance(self.kernel_sizes, tuple) else (self.kernel_sizes,)
         self.convolutions = [
@@ -136,6 +139,7 @@ class TextCNNHead(keras.layers.Layer):
                 kernel_initializer=_own(self.kernel_initializer),
                 bias_initializer=_own(self.bias_initializer),
                 name=f"conv_{number}_size_{size}",
+                dtype=self.dtype_policy,
                 **shared,
             )
             for number, size in enumerate(sizes)
@@ -150,6 +154,7 @@ class TextCNNHead(keras.layers.Layer):
                 kernel_initializer=_own(self.kernel_initializer),
                 bias_initializer=_own(self.output_bias_initializer),
                 name="classifier",
+                dtype=self.policy_of("classifier"),
                 **shared,
             )
             self.classifier.build((input_shape[0], len(sizes) * (self.filters or features)))
@@ -157,6 +162,19 @@ class TextCNNHead(keras.layers.Layer):
     def call(self, inputs: Tensor, mask: Tensor = None, training: bool | None = None) -> Tensor:
         """Return the scores, or the features where there are no labels to score."""
         mask = padding_mask(mask, inputs)
+        if 0 in inputs.shape[:2]:  # No sample, or samples without any step.
+            shape = ops.shape(inputs)[0], sum(each.filters for each in self.convolutions)
+            features = ops.zeros(shape, self.compute_dtype)
+        else:
+            features = self._features(inputs, mask)
+        outputs = self.feature_dropout(features, training=training)
+        return outputs if self.num_labels is None else self.classifier(outputs)
+
+    def _features(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        has_steps, steps = None, ops.shape(inputs)[1]
+        if not isinstance(steps, int):  # A TensorFlow graph may find that there are none.
+            has_steps = ops.greater(steps, 0)
+            inputs, mask = _with_a_step(inputs, mask)
         if mask is not None:
             mask = ops.expand_dims(mask, -1)
             # Zeros instead of whatever the padding holds, as "same" padding has beyond the ends.
@@ -165,12 +183,10 @@ class TextCNNHead(keras.layers.Layer):
             # A sample without any step counts all of them. Its maximum would be infinite, and where
             # models are exported, `where` may be a product: 0 * inf, NaN.
             mask = ops.logical_or(mask, ops.expand_dims(ops.logical_not(some), 1))
+            has_steps = some
         maxima = [_maximum(convolution(inputs), mask) for convolution in self.convolutions]
         features = ops.concatenate(maxima, axis=-1)
-        if mask is not None:
-            features = ops.where(some, features, 0.0)
-        outputs = self.feature_dropout(features, training=training)
-        return outputs if self.num_labels is None else self.classifier(outputs)
+        return features if has_steps is None else ops.where(has_steps, features, 0.0)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> None:
         """Return None: the time axis is gone."""
@@ -200,6 +216,16 @@ class TextCNNHead(keras.layers.Layer):
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
+
+
+def _with_a_step(inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sequences with one step of zeros, masked, where they have no step at all."""
+    batch, steps, features = ops.shape(inputs)
+    missing = 1 - ops.minimum(steps, 1)
+    inputs = ops.concatenate([inputs, ops.zeros((batch, missing, features), inputs.dtype)], 1)
+    if mask is not None:
+        mask = ops.concatenate([mask, ops.zeros((batch, missing), "bool")], 1)
+    return inputs, mask
 
 
 def _maximum(activations: Tensor, mask: Tensor) -> Tensor:

@@ -6,16 +6,17 @@ from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[2] / "docs/scripts"))
 
-from benchmark_tables import PAGE, RESULTS, ROOT, digest_of, filled
+from benchmark_tables import PAGES, RESULTS, ROOT, digest_of, filled
 from marks import marks
 
 SCRIPTS = "step_cost", "vocabulary_scale", "label_scale", "heads", "peers"
 
 
-def test_the_page_shows_every_result_as_its_file_has_it():
-    page = PAGE.read_text(encoding="utf-8")
-    assert filled(page) == page
-    assert sorted(marks(page)) == sorted(file.name for file in RESULTS.glob("*"))
+def test_the_pages_show_every_result_as_its_file_has_it():
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    assert [filled(page) for page in pages] == pages
+    shown = [mark for page in pages for mark in marks(page)]
+    assert sorted(shown) == sorted(file.name for file in RESULTS.glob("*"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

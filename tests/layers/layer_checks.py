@@ -161,6 +161,26 @@ class LayerChecks:
             for outputs in (model(inputs), call(inputs)):
                 np.testing.assert_allclose(to_numpy(outputs), expected, rtol=1e-5, atol=1e-6)
 
+    @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 0), (1, 1)])
+    @pytest.mark.parametrize("mode", MODES)
+    def test_degenerate_sizes(self, shape, mode):
+        layer = self.make()
+        inputs = np.ones((*shape, FEATURES), "float32")
+        expected = tuple(layer.compute_output_shape(inputs.shape))
+        call = compiled(layer, mode, [(None, None, FEATURES)])
+        for outputs in (layer(inputs), call(inputs)):
+            assert tuple(outputs.shape) == expected and np.isfinite(to_numpy(outputs)).all()
+        if not self.takes_mask:
+            return
+        mask = np.ones(shape, bool)
+        outputs = to_numpy(layer(inputs, mask=mask))
+        np.testing.assert_array_equal(outputs, to_numpy(layer(inputs)))
+        # A batch without steps is one whose steps are all masked.
+        alone = to_numpy(layer(np.ones((shape[0], 2, FEATURES)), mask=np.zeros((shape[0], 2))))
+        if shape[1] == 0:
+            np.testing.assert_array_equal(outputs, alone)
+            np.testing.assert_array_equal(to_numpy(call(inputs)), alone)
+
     def test_output_spec(self):
         layer = self.make(dtype="mixed_float16")
         outputs = layer(sequences())

@@ -54,6 +54,14 @@ class TestEqualLevels(TestFineGrainedSoftmaxHead):
     arguments: ClassVar = {"num_aspects": 6, "num_levels": 4}
 
 
+class TestOneLevel(TestFineGrainedSoftmaxHead):
+    arguments: ClassVar = {"num_aspects": 1, "num_levels": 1, "activation": "sigmoid"}
+
+    def reference(self, layer, inputs, mask):
+        logits = inputs @ to_numpy(layer.kernel) + to_numpy(layer.bias)
+        return 1 / (1 + np.exp(-logits[..., None]))
+
+
 def built(**arguments):
     layer = FineGrainedSoftmaxHead(3, LEVELS, **arguments)
     layer.build((None, FEATURES))

@@ -188,3 +188,22 @@ def test_kernel_sizes_from_numpy():
     assert TextCNNHead(kernel_sizes=np.array(2)).kernel_sizes == 2
     assert TextCNNHead(kernel_sizes=np.array([2, 3])).kernel_sizes == (2, 3)
     assert TextCNNHead(kernel_sizes=range(2, 4)).kernel_sizes == (2, 3)
+
+
+@pytest.mark.parametrize("num_labels", [5, None])
+def test_quantized(num_labels, tmp_path):
+    x = keras.Input((None, FEATURES))
+    head = TextCNNHead(num_labels, filters=4)
+    model = keras.Model(x, head(x))
+    expected = to_numpy(model(sequences()))
+    model.quantize("int8")
+    outputs = to_numpy(model(sequences()))
+    if num_labels:
+        assert head.classifier.quantization_mode == "int8"
+        assert 0 < np.abs(outputs - expected).max() < 0.1
+    for number in range(2):  # Saved, loaded, and saved again.
+        model.save(tmp_path / f"{number}.keras")
+        model = keras.saving.load_model(tmp_path / f"{number}.keras", safe_mode=True)
+        np.testing.assert_array_equal(to_numpy(model(sequences())), outputs)
+    kinds = {str(weight.dtype) for weight in model.weights}
+    assert ("int8" in kinds) == bool(num_labels)
