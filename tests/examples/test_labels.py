@@ -147,6 +147,9 @@ def test_integer_classes_are_labels_and_no_aspect(load, write):
     path = write(TOXIC)
     with pytest.raises(DataError, match="nothing but 0 and 1: labels, not levels"):
         load_fine_grained(path, path)
+    path = write("text,kind,food\nx,1,0\ny,2,1\nz,1,0\nw,4,2\n")
+    with pytest.raises(DataError, match="those of aspects are by `--aspects`"):
+        load_fine_grained(path, path, label_column="kind")
     path = write("text,number,food\nx,1,0\ny,2,1\nz,3,0\nw,4,2\n")
     with pytest.raises(DataError, match=r"no value stands twice in columns \['number'\]"):
         load_fine_grained(path, path)
