@@ -137,9 +137,9 @@ class ParquetTable(Placed):
         self.path, self.notes = path, []
         try:
             from pyarrow import ArrowException, parquet
-        except ImportError:
+        except ImportError as error:
             raise DataError(
-                f"{path}: a Parquet file is read by pyarrow: pip install pyarrow"
+                f"{path}: a Parquet file is read by pyarrow ({error}): pip install pyarrow"
             ) from None
         try:
             self.file = parquet.ParquetFile(path)
