@@ -45,13 +45,14 @@ def usual(name):
 
 
 def named(columns, names):
-    """Places of the columns with one of some usual names."""
-    texts = names is TEXT_NAMES
-    return [
-        i
-        for i, name in enumerate(columns)
-        if usual(name) in names or (texts and usual(name).endswith("_text"))
-    ]
+    """Places of the columns with one of some usual names; "review_text" is one of a text."""
+
+    def fits(name):
+        first, _, last = name.partition("_")
+        ends = last.endswith("text") and first not in ("label", "labels", "class", "category")
+        return name in names or (names is TEXT_NAMES and ends)
+
+    return [i for i, name in enumerate(columns) if fits(usual(name))]
 
 
 def known_names(columns):
@@ -68,9 +69,10 @@ def is_id(name):
 def place_of(table, name, argument):
     """The place of a column that was told by its name."""
     if name not in table.columns:
+        numbers = " Numbers count columns with `--no-header`." if name.isdecimal() else ""
         raise DataError(
             f"{table.path}: there is no column {name!r}. Columns: {table.columns}. Choose one by "
-            f"`{argument}`."
+            f"`{argument}`.{numbers}"
         )
     return table.columns.index(name)
 
