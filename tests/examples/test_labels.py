@@ -110,6 +110,7 @@ TOXIC = "id,comment_text,toxic,severe_toxic,insult\n1,You fool,1,0,1\n2,Hello,0,
 def test_one_column_of_0_and_1_for_each_label(sets, load):
     found = {"You fool": {"toxic", "insult"}, "Hello": set(), "Ugh": {"toxic"}}
     assert sets(TOXIC) == found
+    assert sets((TOXIC + "4,Oh,0,0,1\n").replace("id,", "qid,")) == {**found, "Oh": {"insult"}}
     semeval = TOXIC.replace(",", "\t").replace("id\tcomment_text", "ID\tTweet")
     assert sets(semeval) == found
     assert sets(TOXIC.replace("id,", "number,"), label_columns=["toxic", "insult"]) == found
