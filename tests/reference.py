@@ -122,8 +122,16 @@ def all_finite_differences(function, arrays, step=1e-4):
 
 
 def fgm_gradients(objective, weights, epsilon, clean_weight):
-    """Return the gradients with weights[0], the embedding matrix, moved uphill, + c · the clean."""
+    """Return the gradients with what is looked up in weights[0] moved uphill, + c · the clean.
+
+    `objective(*weights, delta=...)` adds `delta` to each row where it is looked up, and only there.
+    """
     clean = all_finite_differences(objective, weights, step=1e-5)
-    delta = epsilon * clean[0] / (np.sqrt(np.sum(clean[0] ** 2)) + 1e-8)
-    adversarial = all_finite_differences(objective, [weights[0] + delta, *weights[1:]], step=1e-5)
+    slope = finite_differences(
+        lambda delta: objective(*weights, delta=delta), np.zeros(weights[0].shape)
+    )
+    delta = epsilon * slope / (np.sqrt(np.sum(slope**2)) + 1e-8)
+    adversarial = all_finite_differences(
+        lambda *weights: objective(*weights, delta=delta), weights, step=1e-5
+    )
     return [a + clean_weight * c for a, c in zip(adversarial, clean, strict=True)]

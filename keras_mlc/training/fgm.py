@@ -1,17 +1,16 @@
 """Adversarial training on an embedding matrix by the fast gradient method."""
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
-from keras import ops
 
-from keras_mlc._typing import Tensor
 from keras_mlc._validation import non_negative_float
-from keras_mlc.training._wrapper import Wrapper
+from keras_mlc.training._ascent import AdversarialTrainer
+from keras_mlc.training._trainer import Setting
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
-class FGMTrainer(Wrapper):
+class FGMTrainer(AdversarialTrainer):
     """Trains a model on its embedding matrix and against a perturbation of it.
 
     `delta = epsilon * g / (||g|| + 1e-8)`, g the gradient of the loss with respect to the
@@ -77,41 +76,20 @@ class FGMTrainer(Wrapper):
           2017](https://arxiv.org/abs/1605.07725)
     """
 
+    clean_weight = Setting(non_negative_float)
+
     def __init__(
         self,
         model: keras.Model,
         embedding: Any,
         epsilon: float = 1.0,
         clean_weight: float = 0.0,
+        norm: Literal["batch", "sample"] = "batch",
         **kwargs: Any,
     ) -> None:
-        super().__init__(model, embedding, epsilon, **kwargs)
-        self.clean_weight = non_negative_float("clean_weight", clean_weight)
+        super().__init__(model, embedding, epsilon, norm, **kwargs)
+        self.clean_weight = clean_weight
 
     def _gradients(self, forward: Any, values: Any, weights: list[Any]) -> Any:
-        """Return the gradients at E + delta, and the clean pass."""
-        embedding = self._embedding_variable()
-        sources = [embedding, *weights] if self.clean_weight else [embedding]
-        clean_gradients, clean = self._differentiate(forward, values, sources)
-        gradient = clean_gradients[id(embedding)]
-        self._check_takes_part(gradient, forward)
-        with self._perturbed(forward, values, gradient, 1 / clean.loss_scale) as perturbed:
-            gradients, adversarial = self._differentiate(forward, perturbed, weights)
-        if self.clean_weight:
-            gradients = {
-                key: self._weighted_sum(value, clean_gradients[key])
-                for key, value in gradients.items()
-            }
-        return gradients, clean, adversarial.loss
-
-    def _perturbation(self, gradient: Tensor) -> Tensor:
-        """Return delta, zeros where the norm is not finite."""
-        norm = ops.sqrt(ops.sum(ops.square(gradient)))
-        return ops.where(ops.isfinite(norm), gradient * (self.epsilon / (norm + 1e-8)), 0.0)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments, with the model's own configuration."""
-        return {**super().get_config(), "clean_weight": self.clean_weight}
-
-    def _weighted_sum(self, adversarial: Any, clean: Any) -> Any:
-        return None if adversarial is None else self._add(adversarial, clean, self.clean_weight)
+        """Return the gradients at the perturbation, and the clean pass."""
+        return self._climb(forward, values, weights, 1, self.epsilon, self.clean_weight)

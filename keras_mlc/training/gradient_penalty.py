@@ -6,11 +6,14 @@ import keras
 from keras import ops
 
 from keras_mlc._typing import Tensor
-from keras_mlc.training._wrapper import Wrapper
+from keras_mlc._validation import non_negative_float
+from keras_mlc.training._lookups import LookUps
+from keras_mlc.training._norms import PerBatch
+from keras_mlc.training._trainer import Setting, Trainer
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
-class GradientPenaltyTrainer(Wrapper):
+class GradientPenaltyTrainer(Trainer):
     """Trains a model on its loss plus the squared gradient of its embedding matrix.
 
     `L + epsilon / 2 * ||dL/dE||^2`
@@ -65,22 +68,29 @@ class GradientPenaltyTrainer(Wrapper):
           1992](https://doi.org/10.1109/72.165600)
     """
 
+    epsilon = Setting(non_negative_float)
+
     def __init__(
         self, model: keras.Model, embedding: Any, epsilon: float = 1.0, **kwargs: Any
     ) -> None:
-        super().__init__(model, embedding, epsilon, **kwargs)
+        super().__init__(model, embedding, **kwargs)
+        self.epsilon = epsilon
 
     def _gradients(self, forward: Any, values: Any, weights: list[Any]) -> Any:
         """Return the gradients of the loss with its penalty, and the pass."""
-        embedding = self._embedding_variable()
 
         def penalized(values: Any) -> tuple[Tensor, Any]:
-            found, clean = self._differentiate(forward, values, [embedding], twice=True)
-            gradient = found[id(embedding)]
-            self._check_takes_part(gradient, forward)
-            square = self._squared_norm(gradient, 1 / clean.loss_scale)
-            loss = clean.loss + ops.cast(0.5 * self.epsilon * square, clean.loss.dtype)
+            point = self._at(forward, values, [], twice=True)
+            norm, clean = PerBatch(self, point.lookups, None), point.found
+            # Half the square of a sum s is s · s' - s' · s' / 2, with a constant s' equal to s. So
+            # what a replica derives is its own share of the sum, and s' comes from all of them.
+            rows = norm.rows([ops.stop_gradient(slope) for slope in point.slopes])
+            pairs = zip(norm.shifts(rows), point.slopes, strict=True)
+            product = sum(ops.sum(shift * slope) for shift, slope in pairs)
+            penalty = self.epsilon * (product - 0.5 * ops.stop_gradient(product))
+            loss = clean.loss + ops.cast(penalty, clean.loss.dtype)
             return loss * ops.cast(clean.loss_scale, loss.dtype), clean._replace(loss=loss)
 
-        gradients, clean = self._differentiate(penalized, values, weights)
+        found = self._differentiate(penalized, values, weights, LookUps((), (), wanted=False))
+        gradients, _, clean = found
         return gradients, clean, []

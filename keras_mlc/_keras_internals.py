@@ -1,0 +1,110 @@
+"""Every private name of Keras that this library relies on: one function each.
+
+`tests/test_keras_internals.py` says for each what must hold, on the oldest and the newest Keras.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from keras_mlc._typing import Tensor
+
+_COMPILED = (
+    "compiled",
+    "loss",
+    "optimizer",
+    "_compile_loss",
+    "_compile_metrics",
+    "_loss_tracker",
+)
+
+
+def children(layer: keras.Layer) -> list[keras.Layer]:
+    """Return the layers that are attributes of `layer`, which have no public name.
+
+    Relies on `Layer._flatten_layers(include_self, recursive)`.
+    """
+    return layer._flatten_layers(include_self=False, recursive=False)
+
+
+def mask_of(tensor: Any) -> Any:
+    """Return the mask that goes with `tensor`, or None.
+
+    Relies on the attribute `_keras_mask` of tensors.
+    """
+    return getattr(tensor, "_keras_mask", None)
+
+
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Let `mask` go with `tensor`.
+
+    Relies on the attribute `_keras_mask` of tensors.
+    """
+    tensor._keras_mask = mask
+
+
+def compute_loss(
+    model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool
+) -> Tensor:
+    """Return the loss of a batch, also where `compute_loss` is overridden without `training`.
+
+    Relies on `Trainer._compute_loss`.
+    """
+    return model._compute_loss(x, y, y_pred, sample_weight, training)
+
+
+def track_loss(model: keras.Model, loss: Tensor, num_samples: Any) -> None:
+    """Count `loss` in what `model` reports as its loss.
+
+    Relies on `Trainer._loss_tracker`, a `keras.metrics.Mean`.
+    """
+    model._loss_tracker.update_state(loss, sample_weight=num_samples)
+
+
+def build_symbolically(model: keras.Model, data: Any) -> None:
+    """Build whatever of `model`, its metrics and its optimizer is not built yet.
+
+    Relies on `Trainer._symbolic_build(data_batch=...)`.
+    """
+    model._symbolic_build(data_batch=data)
+
+
+def compile_arguments(model: keras.Model) -> dict[str, Any]:
+    """Return what a model's own `compile` has passed on to that of `keras.Model`.
+
+    Relies on `Trainer._compile_config.config`, its arguments as they were given, and on
+    `model.optimizer`, which holds an optimizer where that was a name.
+    """
+    return {**model._compile_config.config, "optimizer": model.optimizer}
+
+
+@contextmanager
+def compiled_like(model: keras.Model, trainer: keras.Model) -> Iterator[keras.Model]:
+    """Let `model` have what `trainer` was compiled with, for a while.
+
+    Relies on `compile` keeping it in the attributes `_COMPILED`.
+    """
+    own = _compiled(model)
+    # Not by `setattr`, which would make the metrics part of `model` for good.
+    vars(model).update(_compiled(trainer))
+    try:
+        yield model
+    finally:
+        for name in _COMPILED:
+            vars(model).pop(name, None)
+        vars(model).update(own)
+
+
+def _compiled(model: keras.Model) -> dict[str, Any]:
+    return {name: vars(model)[name] for name in _COMPILED if name in vars(model)}
+
+
+def give_value_back(variable: Any, value: Tensor) -> None:
+    """Give `variable` the value that Keras's trainer on JAX has taken away, if it has.
+
+    Relies on `Variable._value`, which is None after `Trainer._get_jax_state(purge_...=True)`.
+    """
+    if variable._value is None:
+        variable._value = value
