@@ -11,7 +11,13 @@ from keras_mlc.losses import (
     sparse_multilabel_categorical_crossentropy,
 )
 from keras_mlc.metrics import MultilabelF1Score
-from keras_mlc.training import FGMTrainer, GradientPenaltyTrainer
+from keras_mlc.training import (
+    FGMTrainer,
+    FreeLBTrainer,
+    GradientPenaltyTrainer,
+    PGDTrainer,
+    VATTrainer,
+)
 
 __version__ = "0.1.0"
 
@@ -19,13 +25,16 @@ __all__ = [
     "AttentionPooling",
     "FGMTrainer",
     "FineGrainedSoftmaxHead",
+    "FreeLBTrainer",
     "GradientPenaltyLoss",
     "GradientPenaltyTrainer",
     "MultilabelCategoricalCrossentropy",
     "MultilabelF1Score",
+    "PGDTrainer",
     "RDropLoss",
     "SparseMultilabelCategoricalCrossentropy",
     "TextCNNHead",
+    "VATTrainer",
     "multilabel_categorical_crossentropy",
     "repeat_pairs",
     "sparse_multilabel_categorical_crossentropy",

@@ -1,12 +1,10 @@
 """Steps uphill on what an embedding returns."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_mlc._typing import Tensor
 from keras_mlc._validation import non_negative_float, one_of
 from keras_mlc.training._forward import RecordingScope, Values
 from keras_mlc.training._norms import PerBatch, PerSample, Rows
@@ -22,7 +20,12 @@ class AdversarialTrainer(Trainer):
     norm = Setting(one_of, tuple(NORMS))
 
     def __init__(
-        self, model: keras.Model, embedding: Any, epsilon: float, norm: str, **kwargs: Any
+        self,
+        model: keras.Model,
+        embedding: Any,
+        epsilon: float,
+        norm: str,
+        **kwargs: Any,
     ) -> None:
         super().__init__(model, embedding, **kwargs)
         self.epsilon = epsilon
@@ -46,14 +49,16 @@ class AdversarialTrainer(Trainer):
             is_last = step == steps
             sources = weights if is_last else []
             point = self._at(forward, values, sources, norm.shifts(rows), wanted=not is_last)
-        gradients = self._sum(point.gradients, clean.gradients, clean_weight)
+        gradients = point.gradients
+        if clean_weight:
+            gradients = self._sum(gradients, clean.gradients, clean_weight)
         return gradients, clean.found, point.found.loss
 
     def _uphill(
         self, norm: Any, rows: Rows | None, point: Point, step_size: float, longest: float
     ) -> Rows:
         """Return rows after a step from a point, which are at most `longest` without the bound."""
-        step = norm.scaled(_constant(norm.rows(point.slopes)), step_size)
+        step = norm.scaled(constant(norm.rows(point.slopes)), step_size)
         if rows is not None:
             step = [row + each for row, each in zip(rows, step, strict=True)]
         return norm.projected(step, self.epsilon) if longest > self.epsilon else step
@@ -65,36 +70,16 @@ class AdversarialTrainer(Trainer):
             _check_samples(point.lookups, first.shape[0])
         return NORMS[self.norm](self, point.lookups, ops.shape(first)[0])
 
-    def _noise(
-        self,
-        norm: Any,
-        values: Values,
-        draw: Callable[..., Tensor],
-        length: float,
-    ) -> tuple[Rows, Values]:
-        """Return rows in a random direction, and what drawing it updates."""
-        with RecordingScope(values) as scope:
-            drawn = [
-                draw(ops.shape(shift), dtype=shift.dtype, seed=self.seed_generator)
-                for shift in norm.lookups.shifts
-            ]
-        return norm.scaled(norm.rows(drawn), length), scope.updates
-
-    def _sum(self, gradients: Values, others: Values, factor: float) -> Values:
-        """Return gradients + factor * others, of what has gradients in both."""
-        if not factor:
-            return gradients
+    def _sum(self, gradients: Values, others: Values, factor: float, own: float = 1.0) -> Values:
+        """Return own * gradients + factor * others; what has no gradient in one has none."""
         return {
-            key: other
-            if value is None
-            else value
-            if other is None
-            else self._add(value, other, factor)
-            for (key, value), other in zip(gradients.items(), others.values(), strict=True)
+            key: None if value is None else self._add(value, others[key], factor, own)
+            for key, value in gradients.items()
         }
 
 
-def _constant(rows: Rows) -> Rows:
+def constant(rows: Rows) -> Rows:
+    """Return rows that depend on nothing."""
     # A loss that takes gradients itself would see that they depend on the embedding.
     return [ops.stop_gradient(row) for row in rows]
 
@@ -108,3 +93,25 @@ def _check_samples(lookups: Any, num_samples: int | None) -> None:
                 f"{lookups.embeddings[number].matrix.path!r} returned {tuple(shift.shape)} for a "
                 f'batch of {num_samples} samples. Use `norm="batch"`.'
             )
+
+
+class RandomStart(AdversarialTrainer):
+    """Draws random perturbations."""
+
+    def __init__(self, *args: Any, seed: int | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def _noise(self, norm: Any, values: Values, length: float) -> tuple[Rows, Values]:
+        """Return rows in a random direction, and what drawing it updates."""
+        with RecordingScope(values) as scope:
+            drawn = [
+                keras.random.normal(ops.shape(shift), dtype=shift.dtype, seed=self.seed_generator)
+                for shift in norm.lookups.shifts
+            ]
+        return norm.scaled(norm.rows(drawn), length), scope.updates
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments, with the model's own configuration."""
+        return {**super().get_config(), "seed": self.seed}

@@ -53,7 +53,7 @@ class Step(keras.Model):
     def make_train_function(self, force: bool = False) -> Any:
         """Make it as Keras does, anew also where JAX remembers an equal function."""
         if force or self.train_function is None:
-            vars(self)["train_step"] = functools.partial(type(self).train_step, self)
+            self.__dict__["train_step"] = functools.partial(type(self).train_step, self)
         return super().make_train_function(force)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
@@ -128,9 +128,9 @@ class Step(keras.Model):
         return by_variable, gradients[1] if lookups.wanted else [], found
 
     @staticmethod
-    def _add(gradient: Tensor, other: Tensor, factor: float) -> Tensor:
-        """Return gradient + factor * other."""
-        return gradient + factor * other
+    def _add(gradient: Tensor, other: Tensor, factor: float, own: float) -> Tensor:
+        """Return own * gradient + factor * other."""
+        return own * gradient + factor * other
 
 
 def _shifts(function: Callable[[Values], Any], values: Values, lookups: LookUps) -> list[Tensor]:

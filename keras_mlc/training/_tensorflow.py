@@ -71,11 +71,11 @@ class Step(keras.Model):
         return by_variable, gradients[len(watched) :], found
 
     @staticmethod
-    def _add(gradient: Any, other: Any, factor: float) -> Any:
-        """Return gradient + factor * other; slices, if both are, one a row."""
+    def _add(gradient: Any, other: Any, factor: float, own: float) -> Any:
+        """Return own * gradient + factor * other; slices, if both are, one a row."""
         if not isinstance(gradient, tf.IndexedSlices) or not isinstance(other, tf.IndexedSlices):
-            return tf.convert_to_tensor(gradient) + factor * tf.convert_to_tensor(other)
-        values = tf.concat([gradient.values, factor * other.values], axis=0)
+            return own * tf.convert_to_tensor(gradient) + factor * tf.convert_to_tensor(other)
+        values = tf.concat([own * gradient.values, factor * other.values], axis=0)
         indices = tf.concat([gradient.indices, other.indices], axis=0)
         both = tf.IndexedSlices(values, indices, gradient.dense_shape)
         return embedding_gradients.merge_repeats(both)  # Clipping takes the norm of the sum.

@@ -70,6 +70,8 @@ class Step(keras.Model):
             with lookups:
                 loss, found = function(values)
             shifts = lookups.shifts if lookups.wanted else []
+            if not sources and not shifts:
+                return {}, [], found
             # A rematerialized layer is called again, with the same values.
             with RecordingScope(values):
                 gradients = torch.autograd.grad(
@@ -79,9 +81,9 @@ class Step(keras.Model):
         return by_variable, list(gradients[len(sources) :]), found
 
     @staticmethod
-    def _add(gradient: Tensor, other: Tensor, factor: float) -> Tensor:
-        """Return gradient + factor * other."""
-        return gradient + factor * other
+    def _add(gradient: Tensor, other: Tensor, factor: float, own: float) -> Tensor:
+        """Return own * gradient + factor * other."""
+        return own * gradient + factor * other
 
 
 def _differentiable(value: Any) -> Any:

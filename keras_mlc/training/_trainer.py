@@ -147,13 +147,15 @@ class Trainer(_Step):
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predict as the model does."""
-        is_own = overrides(self.model, "predict")
-        return (self.model if is_own else super()).predict(*args, **kwargs)
+        if overrides(self.model, "predict"):
+            return self.model.predict(*args, **kwargs)
+        return super().predict(*args, **kwargs)
 
     def predict_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Predict a batch as the model does."""
-        is_own = overrides(self.model, "predict_on_batch")
-        return (self.model if is_own else super()).predict_on_batch(*args, **kwargs)
+        if overrides(self.model, "predict_on_batch"):
+            return self.model.predict_on_batch(*args, **kwargs)
+        return super().predict_on_batch(*args, **kwargs)
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
         """Save the weights as the model would, compiled like the trainer."""
