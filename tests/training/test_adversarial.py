@@ -219,7 +219,10 @@ def test_saving_and_training_on(name, tmp_path):
     train(trainer, optimizer="adam")
     trainer.save(tmp_path / "trainer.keras")
     again = keras.saving.load_model(tmp_path / "trainer.keras", safe_mode=True)
-    assert again.get_config() == trainer.get_config()
+    configs = [each.get_config() for each in (again, trainer)]
+    for config in configs:
+        del config["model"]
+    assert configs[0] == configs[1]
     for each in (trainer, again):
         if name in ("FreeLB", "VAT"):
             with_fixed_noise(each, np.ones((4, 4, 3)))
