@@ -71,12 +71,14 @@ def build_symbolically(model: keras.Model, data: Any) -> None:
     model._symbolic_build(data_batch=data)
 
 
-def compile_arguments(model: keras.Model) -> dict[str, Any]:
-    """Return what a model's own `compile` has passed on to that of `keras.Model`.
+def compile_arguments(model: keras.Model) -> dict[str, Any] | None:
+    """Return what a model's own `compile` has passed on to that of `keras.Model`, if it was called.
 
     Relies on `Trainer._compile_config.config`, its arguments as they were given, and on
     `model.optimizer`, which holds an optimizer where that was a name.
     """
+    if not hasattr(model, "_compile_config"):
+        return None
     return {**model._compile_config.config, "optimizer": model.optimizer}
 
 

@@ -133,17 +133,19 @@ class Trainer(_Step):
         """Compile as `keras.Model` does, by way of the model's own `compile` if it has one."""
         if overrides(self.model, "compile"):
             self.model.compile(*args, **kwargs)
-            args, kwargs = (), _keras_internals.compile_arguments(self.model)
+            args, kwargs = (), _keras_internals.compile_arguments(self.model) or {}
         super().compile(*args, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile with what a file says, unless it lacks what the model's own `compile` takes."""
-        if not overrides(self.model, "compile"):
-            self.compile(**keras.saving.deserialize_keras_object(config))
-        elif self.model.compiled:  # It has its own way to be compiled from a file.
-            super().compile(**_keras_internals.compile_arguments(self.model))
-        if self.compiled and self.built:
-            self.optimizer.build(self.trainable_variables)
+        if overrides(self.model, "compile"):
+            arguments = _keras_internals.compile_arguments(self.model)
+        else:
+            arguments = keras.saving.deserialize_keras_object(config)
+        if arguments is not None:  # Else Keras has warned that it could not compile the model.
+            super().compile(**arguments)
+            if self.built:
+                self.optimizer.build(self.trainable_variables)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predict as the model does."""

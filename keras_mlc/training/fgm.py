@@ -1,4 +1,4 @@
-"""Adversarial training on an embedding matrix by the fast gradient method."""
+"""Adversarial training on looked-up vectors by the fast gradient method."""
 
 from typing import Any, Literal
 
@@ -11,36 +11,50 @@ from keras_mlc.training._trainer import Setting
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
 class FGMTrainer(AdversarialTrainer):
-    """Trains a model on its embedding matrix and against a perturbation of it.
+    """Trains a model against a perturbation of the vectors that its embedding looks up.
 
-    `delta = epsilon * g / (||g|| + 1e-8)`, g the gradient of the loss with respect to the
-    embedding matrix E. A step computes the gradients of all weights at E + delta and applies them
-    at E: the model learns to be right also a small step uphill from where it is.
+    `delta = epsilon * g / (||g|| + 1e-8)`, g the gradient of the loss with respect to the vectors
+    that the embedding returns for a batch. A step computes the gradients of all weights with delta
+    added to these vectors and applies them without: the model learns to be right also a small step
+    uphill from where its texts are.
 
-    The norm is taken over the whole matrix and the whole batch, in float32, and does not depend on
-    the loss scale; g is the gradient of the whole objective, with `add_loss` and regularizers.
-    Where g is zero or not finite, the step is a plain step. Both passes of a step see the same
-    dropout draws. The reported loss and metrics are those of the clean pass. Batch norm
-    statistics and random seeds advance once a step, by the clean pass. Nothing but the optimizer
-    ever assigns a weight, and it does so after both passes are through. A step that a
+    With `norm="batch"` the gradients of a token's occurrences are summed over the batch, and over
+    all replicas, before one norm is taken of them all: delta moves the rows of the embedding
+    matrix. With `norm="sample"` the occurrences stay apart and each text is normalized by itself,
+    so that its perturbation depends on nothing else in its batch. Padded steps (of the layer's
+    mask) take part in neither.
+
+    Only what the layer returns is moved: a matrix that is the output projection too, or has a
+    regularizer, is used there as it is. So the vectors may come from anything: a matrix that is
+    frozen, adapted by LoRA, quantized, looked up in several times. Nothing as large as the matrix
+    is built, and what a step adds depends on the tokens of the batch.
+
+    Norms are taken in float32 and do not depend on the loss scale; g is the gradient of the whole
+    objective, with `add_loss`. Where g is zero or not finite, the step is a plain step. All passes
+    of a step see the same dropout draws. The reported loss and metrics are those of the clean pass.
+    Batch norm statistics and random seeds advance once a step, by the clean pass. Nothing but the
+    optimizer ever assigns a weight, and it does so after all passes are through. A step that a
     `LossScaleOptimizer` skips leaves every weight, batch norm statistics included, as it was.
 
     The trainer is compiled and fitted in place of the model; its `evaluate`, `predict` and
-    callbacks work as the model's. An overridden `compute_loss`, `compute_metrics`, `test_step`
-    or `predict_step` of the model is used; an overridden `train_step` cannot be. `trainer.model`
-    is the trained model, to be saved for serving. A step takes about 5/3 of the time of a plain
-    one. On TensorFlow, what it adds depends on the tokens of the batch and not on the size of the
-    vocabulary, unless the gradient of the matrix is dense (a regularizer, tied weights) or the
-    layer is not one of Keras's embeddings; on JAX and torch that gradient is always dense.
+    callbacks work as the model's. An overridden `compile`, `compute_loss`, `compute_metrics`,
+    `test_step`, `predict_step` or `predict` of the model is used; a model with a `train_step`,
+    `fit` or `evaluate` of its own is refused. `trainer.model` is the trained model, to be saved for
+    serving; trainer and model load each other's weights, and `export` exports the model. Arguments
+    may be changed between steps (`trainer.epsilon = 0.5`). A step takes about 5/3 of the time of a
+    plain one.
 
     Args:
         model: The `keras.Model` to train. It need not be compiled.
         embedding: The embedding layer, its variable, or the layer's name, looked up through
-            nested models. A name may carry a part of its path (`"encoder/tokens"`).
-        epsilon: Norm of the perturbation of the whole matrix, 0 or more. Published settings lie
-            between 0.5 and 1.
+            nested models; a name may carry a part of its path (`"encoder/tokens"`). It must return
+            a vector for each of its inputs. A list of them has one delta each and one norm.
+        epsilon: Norm of the perturbation, 0 or more. Published settings lie between 0.5 and 1 for
+            the whole batch.
         clean_weight: Weight c of the clean gradient, 0 or more: the update uses the adversarial
             gradient + c · the clean gradient. 0 trains on the adversarial gradient alone.
+        norm: `"batch"` or `"sample"`, whose norm is `epsilon`: see above. For a layer with a `call`
+            of its own, `"batch"` compares all tokens of the batch with each other.
         **kwargs: `name`, `dtype` (default: the model's) and `trainable` of a `keras.Model`.
 
     Call arguments:
@@ -54,9 +68,10 @@ class FGMTrainer(AdversarialTrainer):
         As the model's.
 
     Raises:
-        ValueError: If an argument is out of range; if the model overrides `train_step`; if the
-            embedding is not found, matches several layers, is not trainable, or takes no part in
-            the loss: at construction where the model is built, else in the first step.
+        ValueError: If an argument is out of range; if the model overrides `train_step`, or another
+            method that a trainer would bypass; if the embedding is not found, matches several
+            layers, returns something else than a vector for each input, or takes no part in the
+            loss: at construction, or in the first step, before any weight changes.
 
     Example:
         >>> import keras, numpy as np

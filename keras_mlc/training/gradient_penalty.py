@@ -20,8 +20,11 @@ class GradientPenaltyTrainer(Trainer):
 
     This is `keras_mlc.losses.GradientPenaltyLoss` as a train step. It works on every backend and
     in eager TensorFlow as well, where a loss cannot reach the embedding. L is the whole objective,
-    with `add_loss`, regularizers and the losses of all outputs, where the loss takes its base loss
-    alone; without these the two train alike.
+    with `add_loss` and the losses of all outputs, where the loss takes its base loss alone. The
+    gradient is that of the looked-up vectors, summed for each token: a regularizer of E, or its use
+    as an output projection, is no part of it. Without these the two train alike. As in
+    `keras_mlc.training.FGMTrainer`, the vectors may come from a matrix that is frozen, adapted or
+    quantized, and padded steps do not count.
 
     The trainer is compiled and fitted in place of the model, with the loss L; its `evaluate`,
     `predict` and callbacks work as the model's. The reported training loss contains the penalty,
@@ -30,8 +33,8 @@ class GradientPenaltyTrainer(Trainer):
 
     Args:
         model: The `keras.Model` to train. It need not be compiled.
-        embedding: The embedding layer, its variable, or the layer's name, looked up through
-            nested models. A name may carry a part of its path (`"encoder/tokens"`).
+        embedding: The embedding layer, its variable, the layer's name, or a list of these, as in
+            `keras_mlc.training.FGMTrainer`.
         epsilon: Weight of the penalty, 0 or more. 1 is the common choice for the whole matrix.
         **kwargs: `name`, `dtype` (default: the model's) and `trainable` of a `keras.Model`.
 
@@ -46,9 +49,8 @@ class GradientPenaltyTrainer(Trainer):
         As the model's.
 
     Raises:
-        ValueError: If an argument is out of range; if the model overrides `train_step`; if the
-            embedding is not found, matches several layers, is not trainable, or takes no part in
-            the loss: at construction where the model is built, else in the first step.
+        ValueError: If an argument is out of range, the model has methods that the trainer would
+            bypass, or the embedding cannot be used: as in `keras_mlc.training.FGMTrainer`.
 
     Example:
         >>> import keras, numpy as np
