@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras.src.backend import get_keras_mask, set_keras_mask
 
 from keras_mlc._typing import Tensor
 
@@ -32,17 +33,17 @@ def children(layer: keras.Layer) -> list[keras.Layer]:
 def mask_of(tensor: Any) -> Any:
     """Return the mask that goes with `tensor`, or None.
 
-    Relies on the attribute `_keras_mask` of tensors.
+    Relies on `keras.src.backend.get_keras_mask`: tensors of JAX cannot have the attribute.
     """
-    return getattr(tensor, "_keras_mask", None)
+    return get_keras_mask(tensor)
 
 
 def set_mask(tensor: Any, mask: Any) -> None:
     """Let `mask` go with `tensor`.
 
-    Relies on the attribute `_keras_mask` of tensors.
+    Relies on `keras.src.backend.set_keras_mask`.
     """
-    tensor._keras_mask = mask
+    set_keras_mask(tensor, mask)
 
 
 def compute_loss(

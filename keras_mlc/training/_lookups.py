@@ -89,7 +89,8 @@ class LookUps:
         if self.given is None:
             shift = ops.zeros_like(vectors, dtype=at_least_float32(vectors.dtype))
         elif place < len(self.given):
-            shift = self.given[place]
+            # TensorFlow forgets shapes where replicas exchange vectors.
+            shift = ops.reshape(self.given[place], ops.shape(vectors))
         else:
             raise RuntimeError(
                 f"The layer {layer.name!r} was called more often in a later pass of a step than in "
