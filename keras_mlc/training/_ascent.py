@@ -71,11 +71,15 @@ class AdversarialTrainer(Trainer):
         return NORMS[self.norm](self, point.lookups, ops.shape(first)[0])
 
     def _sum(self, gradients: Values, others: Values, factor: float, own: float = 1.0) -> Values:
-        """Return own * gradients + factor * others; what has no gradient in one has none."""
-        return {
-            key: None if value is None else self._add(value, others[key], factor, own)
-            for key, value in gradients.items()
-        }
+        """Return own * gradients + factor * others, None where both have none."""
+
+        def add(value: Any, other: Any) -> Any:
+            if value is None or other is None:
+                there, share = (other, factor) if value is None else (value, own)
+                return None if there is None else self._add(there, there, 0.0, share)
+            return self._add(value, other, factor, own)
+
+        return {key: add(value, others[key]) for key, value in gradients.items()}
 
 
 def constant(rows: Rows) -> Rows:

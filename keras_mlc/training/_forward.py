@@ -50,6 +50,7 @@ class Forward:
     def __init__(self, trainer: Any, data: Any) -> None:
         self.trainer = trainer
         self.x, self.y, self.sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self.embeddings, self.containers = trainer._embeddings()
 
     def __call__(self, values: Values, objective: Objective | None = None) -> tuple[Tensor, Pass]:
         """Return the scaled loss, or the scaled `objective`, and what else the pass has found."""

@@ -52,6 +52,7 @@ class LookUps:
         self.numbers: list[int] = []  # of each look-up's embedding
         self.shifts: list[Tensor] = []
         self._stack = ExitStack()
+        self._open: set[int] = set()  # the embeddings that are being called
 
     def __enter__(self) -> "LookUps":
         self.found, self.numbers, self.shifts = [], [], []
@@ -69,9 +70,13 @@ class LookUps:
     def _move(self, number: int, call: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Return what `call`, a layer's, returns, moved."""
         layer = self.embeddings[number].layer
-        vectors = call(inputs, *args, **kwargs)
-        if kwargs.get("reverse"):
-            return vectors
+        if number in self._open or kwargs.get("reverse"):  # a call within a call moves once
+            return call(inputs, *args, **kwargs)
+        self._open.add(number)
+        try:
+            vectors = call(inputs, *args, **kwargs)
+        finally:
+            self._open.remove(number)
         ids, mask = _ids(layer, inputs, vectors, kwargs), _mask(layer, inputs, vectors)
         is_ragged = hasattr(vectors, "with_flat_values")
         flat = vectors.flat_values if is_ragged else vectors

@@ -30,7 +30,7 @@ class Step(keras.Model):
         weights = self.trainable_variables
         forward = Forward(self, data)
         values = {id(v): v.value for v in weights}
-        for _, matrix in self._embeddings():
+        for _, matrix in forward.embeddings:
             values[id(matrix)] = _read_once(matrix.value)
         found, clean, others = self._gradients(forward, values, weights)
         gradients = [found[id(v)] for v in weights]

@@ -37,9 +37,9 @@ class Step(keras.Model):
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Compute gradients, and assign nothing before all of them are there."""
         weights = self.trainable_variables
-        matrices = [matrix for _, matrix in self._embeddings()]
-        values = {id(v): v.value for v in [*weights, *matrices]}
         forward = _SameDraws(self, data)
+        matrices = [matrix for _, matrix in forward.embeddings]
+        values = {id(v): v.value for v in [*weights, *matrices]}
         found, clean, _ = self._gradients(forward, values, weights)
         with torch.no_grad():
             state = forward.assign_metrics(clean.updates)

@@ -71,7 +71,7 @@ class Trainer(_Step):
         names = [embedding_name(model, each) for each in several]
         self.embedding = names if isinstance(embedding, (list, tuple)) else names[0]
         # A closure, since Keras would save a layer in an attribute a second time.
-        self._embeddings: Callable[[], list[Embedding]] = lambda: look_ups_of(model, several)
+        self._located: Callable[[], list[Embedding]] = lambda: look_ups_of(model, several)
         self.supports_masking = True
         self.built = model.built
 
@@ -173,6 +173,12 @@ class Trainer(_Step):
         """Export the model."""
         return self.model.export(*args, **kwargs)
 
+    def _embeddings(self) -> tuple[list[Embedding], list[keras.Layer]]:
+        """Return the embeddings, and the layers that contain one."""
+        found = self._located()
+        containers = {id(c): c for layer, _ in found for c in ancestors(self.model, layer)}
+        return found, list(containers.values())
+
     def _at(
         self,
         forward: Any,
@@ -184,9 +190,7 @@ class Trainer(_Step):
         twice: bool = False,
     ) -> Point:
         """Return the gradients where the look-ups are moved by shifts; slopes where wanted."""
-        embeddings = self._embeddings()
-        containers = {id(c): c for layer, _ in embeddings for c in ancestors(self.model, layer)}
-        lookups = LookUps(embeddings, list(containers.values()), shifts, wanted)
+        lookups = LookUps(forward.embeddings, forward.containers, shifts, wanted)
         gradients, slopes, found = self._differentiate(
             lambda values: forward(values, objective), values, variables, lookups, twice
         )

@@ -20,9 +20,10 @@ class GradientPenaltyTrainer(Trainer):
 
     This is `keras_mlc.losses.GradientPenaltyLoss` as a train step. It works on every backend and
     in eager TensorFlow as well, where a loss cannot reach the embedding. L is the whole objective,
-    with `add_loss` and the losses of all outputs, where the loss takes its base loss alone. The
-    gradient is that of the looked-up vectors, summed for each token: a regularizer of E, or its use
-    as an output projection, is no part of it. Without these the two train alike. As in
+    with `add_loss`, regularizers and the losses of all outputs, where the loss takes its base loss
+    alone. The gradient is that of the looked-up vectors, summed for each token: what a regularizer
+    of E, or its use as an output projection, adds is no part of it. Without these the two train
+    alike. As in
     `keras_mlc.training.FGMTrainer`, the vectors may come from a matrix that is frozen, adapted or
     quantized, and padded steps do not count.
 

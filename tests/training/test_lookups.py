@@ -44,7 +44,7 @@ def check_like_the_matrix(build, embedding, x, labels, mode=EAGER, tolerance=2e-
     """A step of FGM, with what must be found as `embedding`, agrees with one by the matrix."""
     model, by_hand = build(), build()
     trainer = FGMTrainer(model, embedding, epsilon=0.5)
-    ((_, matrix),) = trainer._embeddings()
+    ((_, matrix),) = trainer._located()
     (number,) = [i for i, v in enumerate(model.trainable_variables) if v is matrix]
     expected = fgm_of_the_matrix(by_hand, number, x, labels, 0.5)
     trainer.compile(keras.optimizers.SGD(RATE), "mse", **mode)
