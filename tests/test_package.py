@@ -32,7 +32,13 @@ PUBLIC = {
         "multilabel_categorical_crossentropy",
         "sparse_multilabel_categorical_crossentropy",
     ],
-    training: ["FGMTrainer", "GradientPenaltyTrainer"],
+    training: [
+        "FGMTrainer",
+        "FreeLBTrainer",
+        "GradientPenaltyTrainer",
+        "PGDTrainer",
+        "VATTrainer",
+    ],
 }
 COMPANIONS = [data.repeat_pairs, metrics.MultilabelF1Score]
 SYMBOLS = [getattr(module, name) for module, names in PUBLIC.items() for name in names] + COMPANIONS
