@@ -31,19 +31,30 @@ def make_table(settings, arguments, rows, data):
     from support.progress import Live
     from support.report import print_table, to_markdown
     from support.results import Results
-    from support.served import LABELS
+    from support.served import read_model
+    from support.table import DataError
     from support.training import run_row, run_tfidf
 
     def model_folder(name, seed):
         return arguments.output / "models" / f"{name}-seed{seed}"
 
+    def has_model(folder):
+        try:
+            read_model(folder)
+        except DataError:  # none, a damaged one, or one of an earlier version
+            return False
+        return True
+
     def lacking(run):
         name, seed = run["row"], run["seed"]
         if name == "tfidf":
             return None
-        if arguments.save and not (model_folder(name, seed) / LABELS).exists():
+        if arguments.save and not has_model(model_folder(name, seed)):
             return "model"
-        return "tuned thresholds" if arguments.tune_thresholds and "tuned" not in run else None
+        tuned = run.get("tuned", {})  # None where levels have no thresholds
+        if arguments.tune_thresholds and tuned is not None and "validation_rows" not in tuned:
+            return "tuned thresholds"
+        return None
 
     results = Results(arguments.output, settings, lacking)
     todo = [

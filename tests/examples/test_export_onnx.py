@@ -55,7 +55,9 @@ def export(monkeypatch, folder, *options):
 @pytest.mark.parametrize(("options", "near"), [([], 2e-4), (["--int8"], 0.05)])
 def test_labels_are_those_of_keras(folders, monkeypatch, capsys, row, options, near):
     export(monkeypatch, folders / row, folders / "texts.txt", *options)
-    assert "3 texts: scores within " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "3 texts: probabilities within " in told
+    assert (", scores within " in told) == (row != "fine_grained")
     every = [] if row == "fine_grained" else ["--top", "3"]
     expected = answers(folders / row, monkeypatch, capsys, *every)
     found = answers(folders / row, monkeypatch, capsys, *every, "--onnx")
@@ -86,21 +88,26 @@ def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path, monkeypatch
     served.model = export_onnx.in_float32(served.model)
     expected = Predictor(served, 4)(TEXTS)
     served.use_onnx()
-    np.testing.assert_allclose(Predictor(served, 4)(TEXTS), expected, rtol=0, atol=1e-5)
+    found = Predictor(served, 4)(TEXTS)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-5)
 
 
 def test_the_comparison_counts_other_answers(folders):
     served = read_model(folders / "sigmoid")
-    scores = Predictor(served, 4)(TEXTS)
-    served.labels.thresholds = (scores[0] - 0.5).tolist()
+    outputs = Predictor(served, 4)(TEXTS[:1])
 
     class Moved:
         def predict_on_batch(self, inputs):
-            rows = len(inputs["token_ids"])
-            return np.repeat(scores[:1] - [[0, 1, 0]], rows, axis=0)
+            return {
+                "labels": np.abs(outputs["labels"] - [[0, 1, 0]]),
+                "probabilities": outputs["probabilities"] - [[0, 0, 0.25]],
+                "scores": outputs["scores"] + [[0, 1, 0]],
+            }
 
-    difference, others = export_onnx.compare(served, Moved(), TEXTS[:1])
-    assert difference == pytest.approx(1)
+    differences, others = export_onnx.compare(served, Moved(), TEXTS[:1])
+    assert differences == pytest.approx({"probabilities": 0.25, "scores": 1})
     assert others == pytest.approx(1 / 3)
 
 
@@ -158,7 +165,7 @@ def test_an_export_that_fails_leaves_what_was_there(folders, monkeypatch):
         with pytest.raises(DataError, match="cannot read it"):
             call(export_onnx, patch, folder, "--int8", folders / "texts.txt")
     with monkeypatch.context() as patch:
-        nothing = np.full((4, 3), np.nan)
+        nothing = dict.fromkeys(("labels", "probabilities", "scores"), np.full((4, 3), np.nan))
         patch.setattr("support.served.OnnxModel.predict_on_batch", lambda *_: nothing)
         with pytest.raises(DataError, match="gives NaN for 'word1 word2 unheard'"):
             call(export_onnx, patch, folder, folders / "texts.txt")
