@@ -23,7 +23,8 @@ from itertools import islice
 from pathlib import Path
 
 from support.endings import writing
-from support.served import MADE_FROM, MODEL, ONNX, PROBABILITIES, OnnxModel, Predictor, read_model
+from support.predictor import Predictor
+from support.served import MADE_FROM, MODEL, ONNX, PROBABILITIES, OnnxModel, read_model
 from support.settings import fingerprint
 from support.table import DataError, read_lines
 

@@ -23,7 +23,8 @@ import sys
 import threading
 import time
 
-from support.served import PROBABILITIES, Predictor, read_model
+from support.predictor import Predictor
+from support.served import PROBABILITIES, read_model
 from support.settings import positive
 from support.table import DataError, decode, read_lines
 

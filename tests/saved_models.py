@@ -10,6 +10,7 @@ from support.saving import write_model
 from support.settings import parse_arguments
 from support.task import Task, vocabulary_of
 
+import keras
 import numpy as np
 
 from albert_checkpoints import SMALL, write_folder
@@ -52,6 +53,7 @@ def decisions_of(thresholds):
 
 def save_row(name, folder, encoder, monkeypatch, thresholds=(0.0, 0.0, 0.0)):
     """Save a row's model; return it, as it was built, and its task."""
+    keras.utils.set_random_seed(0)  # so that it stays as it is whether a label is given
     row = importlib.import_module(name)
     task = small_task(encoder, monkeypatch, getattr(row, "FINE_GRAINED", False))
     model = row.build(task)

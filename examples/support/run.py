@@ -31,19 +31,11 @@ def make_table(settings, arguments, rows, data):
     from support.progress import Live
     from support.report import print_table, to_markdown
     from support.results import Results
-    from support.served import read_model
-    from support.table import DataError
+    from support.served import has_model
     from support.training import run_row, run_tfidf
 
     def model_folder(name, seed):
         return arguments.output / "models" / f"{name}-seed{seed}"
-
-    def has_model(folder):
-        try:
-            read_model(folder)
-        except DataError:  # none, a damaged one, or one of an earlier version
-            return False
-        return True
 
     def lacking(run):
         name, seed = run["row"], run["seed"]

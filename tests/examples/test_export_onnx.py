@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 
-from support.served import OnnxModel, Predictor, read_model
+from support.predictor import Predictor
+from support.served import OnnxModel, read_model
 from support.table import DataError
 
 import keras
@@ -15,12 +16,13 @@ import pytest
 import export_onnx
 import predict
 from backends import skip_where_keras_is_too_old_to_export, tensorflow_only
-from saved_models import TEXTS, save_row
+from saved_models import OFFSET, SCALE, TEXTS, save_row
 
 onnx = pytest.importorskip("onnx")
 for package in ("onnxruntime", "tf2onnx"):
     pytest.importorskip(package)
 pytestmark = tensorflow_only
+THRESHOLDS = [0.3, -0.2, 0.05]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     with pytest.MonkeyPatch.context() as patch:
         for row in ("sigmoid", "text_cnn", "bilstm_attention", "fine_grained"):
-            save_row(row, folder / row, folder / "encoder", patch)
+            save_row(row, folder / row, folder / "encoder", patch, THRESHOLDS)
     # three, so that a batch is filled up to four
     (folder / "texts.txt").write_text("\n".join(TEXTS[:3]), encoding="utf-8")
     return folder
@@ -64,6 +66,19 @@ def test_labels_are_those_of_keras(folders, monkeypatch, capsys, row, options, n
     assert len(found) == len(expected) == 3
     for scores, wanted in zip(found, expected, strict=True):
         assert scores == pytest.approx(wanted, abs=near)
+
+
+@pytest.mark.parametrize("options", [[], ["--int8"]])
+def test_labels_and_probabilities_follow_from_the_scores(folders, monkeypatch, options):
+    export(monkeypatch, folders / "sigmoid", *options)
+    served = read_model(folders / "sigmoid")
+    served.use_onnx()
+    outputs = Predictor(served, 2)(TEXTS)
+    given = outputs["scores"] > np.float32(THRESHOLDS)
+    assert 0 < given.mean() < 1
+    np.testing.assert_array_equal(outputs["labels"], given)
+    wanted = 1 / (1 + np.exp(-SCALE * outputs["scores"] - OFFSET))
+    np.testing.assert_allclose(outputs["probabilities"], wanted, rtol=0, atol=1e-6)
 
 
 def test_8_bits_are_used_for_every_dense_layer(folders, monkeypatch):

@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 
+from support.predictor import Predictor
 from support.saving import write_model
-from support.served import Labels, Predictor, read_model
+from support.served import Labels, read_model
 from support.table import DataError
 
 import keras

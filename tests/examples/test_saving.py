@@ -7,7 +7,8 @@ import subprocess
 import sys
 import zipfile
 
-from support.served import Predictor, read_model
+from support.predictor import Predictor
+from support.served import has_model, read_model
 from support.table import DataError
 
 import keras
@@ -253,6 +254,7 @@ def test_a_folder_of_an_earlier_version_is_refused(saved, tmp_path, row):
     folder = copied(saved[row][0], tmp_path, outputs=None, thresholds=thresholds)
     with pytest.raises(DataError, match=r"saved by an earlier version.*Train again with `--save`"):
         read_model(folder)
+    assert has_model(saved[row][0]) and not has_model(folder)  # so the row runs again
 
 
 def test_a_model_whose_outputs_have_no_names_is_refused(saved, tmp_path):

@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 from support import delimited, files
 from support.file_options import FileOptions
-from support.served import Predictor, read_model
+from support.predictor import Predictor
+from support.served import read_model
 from support.table import DataError
 from support.tokenizer import load_tokenizer
 
