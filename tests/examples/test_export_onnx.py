@@ -22,7 +22,7 @@ onnx = pytest.importorskip("onnx")
 for package in ("onnxruntime", "tf2onnx"):
     pytest.importorskip(package)
 pytestmark = tensorflow_only
-THRESHOLDS = [0.3, -0.2, 0.05]
+THRESHOLDS = [-0.7, -100.0, 100.0]  # the first is near the scores
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path, monkeypatch
     finally:
         keras.config.set_dtype_policy("float32")
     served = read_model(tmp_path / "model")
-    assert served.model.layers[-1].compute_dtype == "bfloat16"
+    assert served.model.get_layer("classifier").compute_dtype == "bfloat16"
     export(monkeypatch, tmp_path / "model")
     served.model = export_onnx.in_float32(served.model)
     expected = Predictor(served, 4)(TEXTS)

@@ -76,9 +76,9 @@ def same(line, pairs_expected):
     ("options", "thresholds", "top"),
     [
         ([], THRESHOLDS, None),
-        (["--threshold", str(probability(-0.1))], [-0.1] * 3, None),
+        (["--threshold", str(probability(-0.7))], [-0.7] * 3, None),
         (["--top", "2"], [-np.inf] * 3, 2),
-        (["--top", "1", "--threshold", str(probability(0.1))], [0.1] * 3, 1),
+        (["--top", "1", "--threshold", str(probability(-1))], [-1] * 3, 1),
         (["--batch-size", "1"], THRESHOLDS, None),
     ],
 )
@@ -93,8 +93,8 @@ def test_labels_above_their_thresholds_are_printed(predict, scores, options, thr
     ("options", "thresholds", "top"),
     [
         ([], THRESHOLDS, None),
-        (["--threshold", "-0.1"], [-0.1] * 3, None),
-        (["--top", "1", "--threshold", "0.1"], [0.1] * 3, 1),
+        (["--threshold", "-0.7"], [-0.7] * 3, None),
+        (["--top", "1", "--threshold", "-1"], [-1] * 3, 1),
     ],
 )
 def test_scores_are_printed_instead(predict, scores, options, thresholds, top):
