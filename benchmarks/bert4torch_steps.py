@@ -65,6 +65,8 @@ def theirs(once, twice, learning_rate):
     return {
         "plain": step(),
         "FGM, with the clean gradient": step("fgm"),
+        "PGD, with the clean gradient": step("pgd"),
+        "VAT": step("vat"),
         "penalty": step("gradient_penalty"),
         "plain, dropout": step(dropout=DROPOUT),
         "R-Drop": step(dropout=DROPOUT, loss=RDropLoss(alpha=4), data=twice),

@@ -1,4 +1,4 @@
-"""What do FGM, the gradient penalty and R-Drop cost in bert4torch, and what here, on torch?
+"""What do adversarial training, the gradient penalty and R-Drop cost in bert4torch, and here?
 
 Each library trains its own albert-tiny of the same sizes (21,128 token ids, 65 classes, one a
 text) on the same batch with Adam. All steps of both are taken in turn, without data loaders and
@@ -9,7 +9,8 @@ learning rate of 0.
 
 bert4torch's penalty is a constant when it is added to the loss: no gradient flows through it, and
 `backward` is called once more on the loss alone. It is timed here, but trains on twice the plain
-gradient. Its FGM adds the clean gradient, as `clean_weight=1` does.
+gradient. Its FGM and its PGD, of three steps, add the clean gradient, as `clean_weight=1` does. Its
+VAT looks for the worst direction in three steps, ours in one.
 
 bert4torch 0.5.3 was measured: it needs torch4keras 0.2.6, and packaging and requests, which it
 does not declare. Later ones do not import beside torch 2.13 for CPUs: 0.5.4 stops with "name
@@ -37,12 +38,14 @@ from step_cost import DROPOUT, LABELS, classifier, taking_steps, texts, with_sec
 
 from keras_mlc.data import repeat_pairs
 from keras_mlc.losses import GradientPenaltyLoss, RDropLoss
-from keras_mlc.training import FGMTrainer
+from keras_mlc.training import FGMTrainer, PGDTrainer, VATTrainer
 
 METHODS = {
     # name: the step, the plain step beside it
     "FGM": "plain",
     "FGM, with the clean gradient": "plain",
+    "PGD, with the clean gradient": "plain",
+    "VAT": "plain",
     "penalty": "plain",
     "R-Drop": "plain, dropout",
 }
@@ -66,6 +69,10 @@ def ours(once, twice, learning_rate):
         "FGM, with the clean gradient": step(
             FGMTrainer(classifier(), "token_embedding", clean_weight=1.0)
         ),
+        "PGD, with the clean gradient": step(
+            PGDTrainer(classifier(), "token_embedding", clean_weight=1.0)
+        ),
+        "VAT": step(VATTrainer(classifier(), "token_embedding", divergence="categorical")),
         "penalty": step(penalized, penalty),
         "plain, dropout": step(classifier(DROPOUT)),
         "R-Drop": step(classifier(DROPOUT), divergence, twice),

@@ -1,4 +1,4 @@
-"""What does a training step of FGM, of the gradient penalty and of R-Drop cost?
+"""What does a training step of each method cost, beside a plain step?
 
 Every step trains albert-tiny (random weights, 21,128 token ids, 65 labels, Adam) on the same
 batch of 64 tokens a text, which lies ready on the device. The steps are taken by
@@ -6,15 +6,19 @@ batch of 64 tokens a text, which lies ready on the device. The steps are taken b
 callbacks and data pipelines, which no method changes, are left out, and Keras's fixed costs are
 in both sides of a ratio.
 
-- FGM and the penalty, which is a loss and a trainer, stand beside the plain step and, on
+All have the same dropout, of 0.1 as published encoders have: how random numbers are drawn is a
+part of what compiled code costs. `--dropout 0` leaves it, and R-Drop, out.
+
+- The trainers and the penalty, which is a loss and a trainer, stand beside the plain step and, on
   TensorFlow, beside the same passes written out in `by_hand.py`: what is above 1 there is the
-  library's own. On torch both penalties need an attention with second derivatives, which torch's
-  fused one has not: theirs is the unfused one, while the plain step has the fused.
-- R-Drop needs dropout, and reads every text twice. It stands beside the plain step with the same
-  dropout on as many distinct texts, and beside a plain step on the batch with every text twice:
-  what is above 1 there is the divergence.
+  library's own. PGD and FreeLB take three steps. On torch both penalties need an attention with
+  second derivatives, which torch's fused one has not: theirs is the unfused one, while the plain
+  step has the fused.
+- R-Drop reads every text twice. It stands beside the plain step on as many distinct texts, and
+  beside a plain step on the batch with every text twice: what is above 1 there is the divergence.
 
     python benchmarks/step_cost.py
+    python benchmarks/step_cost.py --methods FGM PGD --dropout 0
     KERAS_BACKEND=jax python benchmarks/step_cost.py
     KERAS_BACKEND=torch python benchmarks/step_cost.py
 """
@@ -28,7 +32,13 @@ from measure import BACKEND, MODES, arguments, in_turn, milliseconds, print_tabl
 
 from keras_mlc.data import repeat_pairs
 from keras_mlc.losses import GradientPenaltyLoss, RDropLoss
-from keras_mlc.training import FGMTrainer, GradientPenaltyTrainer
+from keras_mlc.training import (
+    FGMTrainer,
+    FreeLBTrainer,
+    GradientPenaltyTrainer,
+    PGDTrainer,
+    VATTrainer,
+)
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 from support.albert_tiny import albert_tiny
@@ -72,56 +82,71 @@ def with_second_derivatives(take):
     return take_without_fused_attention
 
 
-def steps(batch_size, jit_compile):
-    """Return a call for every kind of step."""
+EMBEDDING = "token_embedding"
+TRAINERS = {
+    "FGM": lambda model: FGMTrainer(model, EMBEDDING),
+    "FGM, a norm a text": lambda model: FGMTrainer(model, EMBEDDING, norm="sample"),
+    "PGD": lambda model: PGDTrainer(model, EMBEDDING),
+    "FreeLB": lambda model: FreeLBTrainer(model, EMBEDDING, initial_norm=0.0),
+    "VAT": lambda model: VATTrainer(model, EMBEDDING),
+    "penalty, trainer": lambda model: GradientPenaltyTrainer(model, EMBEDDING),
+}
+BY_HAND = {
+    "FGM": "FGM",
+    "FGM, a norm a text": "FGMOfSamples",
+    "PGD": "PGD",
+    "FreeLB": "FreeLB",
+    "VAT": "VAT",
+    "penalty, trainer": "Penalty",
+    "penalty, loss": "Penalty",
+}
+METHODS = [*BY_HAND, "R-Drop"]
+
+
+def steps(batch_size, jit_compile, dropout, methods):
+    """Return a call for every kind of step, and which of them to compare."""
     once = texts(batch_size), np.random.default_rng(1).integers(0, 2, (batch_size, LABELS))
     twice = repeat_pairs(once)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    divergence = RDropLoss("binary_crossentropy", alpha=4.0 / LABELS, from_logits=True)
 
     def step(model, loss=loss, data=once):
         return taking_steps(model, *data, loss, jit_compile)
 
-    calls = {
-        "plain": step(classifier()),
-        "FGM": step(FGMTrainer(classifier(), "token_embedding")),
-        "penalty, trainer": with_second_derivatives(
-            step(GradientPenaltyTrainer(classifier(), "token_embedding"))
-        ),
-        "plain, dropout": step(classifier(DROPOUT)),
-        "plain, dropout, batch twice": step(classifier(DROPOUT), data=twice),
-        "R-Drop": step(classifier(DROPOUT), divergence, twice),
-    }
-    if BACKEND != "jax":  # where a loss cannot reach the embedding
-        model = classifier()
-        penalty = GradientPenaltyLoss(loss, model.get_layer("token_embedding"))
-        calls["penalty, loss"] = with_second_derivatives(step(model, penalty))
-    if BACKEND == "tensorflow":
-        import by_hand
+    calls, compared = {"plain": step(classifier(dropout))}, []
+    for name in methods:
+        if name == "R-Drop" and dropout:
+            divergence = RDropLoss("binary_crossentropy", alpha=4.0 / LABELS, from_logits=True)
+            calls[name] = step(classifier(dropout), divergence, twice)
+            calls["plain, batch twice"] = step(classifier(dropout), data=twice)
+            compared += [(name, "plain"), (name, "plain, batch twice")]
+        elif name in TRAINERS:
+            calls[name] = step(TRAINERS[name](classifier(dropout)))
+            compared.append((name, "plain"))
+        elif name == "penalty, loss" and BACKEND != "jax":  # where a loss reaches the embedding
+            model = classifier(dropout)
+            calls[name] = step(model, GradientPenaltyLoss(loss, model.get_layer(EMBEDDING)))
+            compared.append((name, "plain"))
+        if name.startswith("penalty") and name in calls:
+            calls[name] = with_second_derivatives(calls[name])
+        if BACKEND == "tensorflow" and name in BY_HAND:
+            import by_hand
 
-        calls["FGM by hand"] = step(by_hand.FGM(classifier()))
-        calls["penalty by hand"] = step(by_hand.Penalty(classifier()))
-    return calls
-
-
-COMPARED = [
-    ("FGM", "plain"),
-    ("FGM", "FGM by hand"),
-    ("penalty, loss", "plain"),
-    ("penalty, loss", "penalty by hand"),
-    ("penalty, trainer", "plain"),
-    ("penalty, trainer", "penalty by hand"),
-    ("R-Drop", "plain, dropout"),
-    ("R-Drop", "plain, dropout, batch twice"),
-]
+            hand = f"{BY_HAND[name]} by hand"
+            calls.setdefault(hand, step(getattr(by_hand, BY_HAND[name])(classifier(dropout))))
+            compared.append((name, hand))
+    return calls, compared
 
 
 def main():
-    options = arguments(__doc__, batch_sizes=[32, 128])
+    options = arguments(__doc__, batch_sizes=[32, 128], dropout=DROPOUT, methods=METHODS)
+    if unknown := set(options.methods) - set(METHODS):
+        raise SystemExit(f"--methods: {unknown} not among {METHODS}")
     rows = []
     for batch_size in options.batch_sizes:
         for mode, jit_compile in MODES.items():
-            seconds = in_turn(steps(batch_size, jit_compile), options.repeats)
+            calls, compared = steps(batch_size, jit_compile, options.dropout, options.methods)
+            seconds = in_turn(calls, options.repeats)
+            del calls
             rows += [
                 {
                     "batch": f"{batch_size} × {LENGTH}",
@@ -132,11 +157,10 @@ def main():
                     "ms of that": milliseconds(seconds[other]),
                     "ratio": spread(ratios(seconds[name], seconds[other])),
                 }
-                for name, other in COMPARED
-                if name in seconds and other in seconds
+                for name, other in compared
             ]
             keras.utils.clear_session()
-    print_table(rows, f"{options.repeats} turns.", options)
+    print_table(rows, f"{options.repeats} turns, dropout of {options.dropout}.", options)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,13 @@ from keras_mlc.losses import (
     sparse_multilabel_categorical_crossentropy,
 )
 from keras_mlc.metrics import MultilabelF1Score
-from keras_mlc.training import FGMTrainer, GradientPenaltyTrainer
+from keras_mlc.training import (
+    FGMTrainer,
+    FreeLBTrainer,
+    GradientPenaltyTrainer,
+    PGDTrainer,
+    VATTrainer,
+)
 
 __version__ = "0.2.0.dev0"
 
@@ -40,15 +46,18 @@ __all__ = [
     "AttentionPooling",
     "FGMTrainer",
     "FineGrainedSoftmaxHead",
+    "FreeLBTrainer",
     "GradientPenaltyLoss",
     "GradientPenaltyTrainer",
     "LabelThresholds",
     "MultilabelCategoricalCrossentropy",
     "MultilabelF1Score",
+    "PGDTrainer",
     "RDropLoss",
     "ScoreCalibration",
     "SparseMultilabelCategoricalCrossentropy",
     "TextCNNHead",
+    "VATTrainer",
     "asymmetric_loss",
     "multilabel_categorical_crossentropy",
     "repeat_pairs",

@@ -1,12 +1,21 @@
 """Find the embedding matrix that a layer, a variable or a name stands for."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
+from keras_mlc._keras_internals import children
+
 Variable: TypeAlias = Any
 Located: TypeAlias = tuple[str, keras.Layer]
+
+
+class Embedding(NamedTuple):
+    """A layer that looks vectors up, and the matrix in which it does."""
+
+    layer: keras.Layer
+    matrix: Variable
 
 
 def check_embedding(embedding: Any) -> Any:
@@ -18,6 +27,12 @@ def check_embedding(embedding: Any) -> Any:
         "`embedding` must be a layer, its variable, or the layer's name. "
         f"Received: embedding={embedding!r} (of type {type(embedding).__name__})"
     )
+
+
+def check_embeddings(embedding: Any) -> list[Any]:
+    """Return one or several of what `check_embedding` takes as a list."""
+    several = embedding if isinstance(embedding, (list, tuple)) and embedding else [embedding]
+    return [check_embedding(each) for each in several]
 
 
 def locate(model: keras.Model, embedding: Any) -> Any:
@@ -82,15 +97,70 @@ def embedding_of(located: Any) -> Variable:
     return variable
 
 
+def look_ups_of(model: keras.Model, embeddings: Iterable[Any]) -> list[Embedding]:
+    """Return the layers of `model` that look up what `embeddings` stand for, and their matrices.
+
+    Raises:
+        ValueError: If an embedding is not found, is ambiguous, stands twice, or no layer looks
+            it up.
+    """
+    found: list[Embedding] = []
+    for embedding in embeddings:
+        located = locate(model, embedding)
+        layer = _holder(model, located) if isinstance(located, keras.Variable) else located
+        matrix = located if layer is not located else matrix_of(layer)
+        if matrix is None:
+            raise ValueError(_without_matrix(layer))
+        if any(layer is other.layer for other in found):
+            raise ValueError(f"`embedding` has the layer {layer.name!r} more than once.")
+        found.append(Embedding(layer, matrix))
+    return found
+
+
+def ancestors(model: keras.Model, layer: keras.Layer) -> list[keras.Layer]:
+    """Return the layers that contain `layer`, at whatever depth, and `model`."""
+    parents: dict[int, list[keras.Layer]] = {}
+    for parent in (model, *(each for _, each in _walk(model))):
+        for child in children(parent):
+            parents.setdefault(id(child), []).append(parent)
+    found: dict[int, keras.Layer] = {}
+    waiting = [layer]
+    while waiting:
+        above = [p for p in parents.get(id(waiting.pop()), []) if id(p) not in found]
+        found.update((id(parent), parent) for parent in above)
+        waiting.extend(above)
+    return list(found.values())
+
+
 def matrix_of(layer: keras.Layer) -> Variable | None:
     """Return the variable in which `layer` looks its vectors up, or None."""
-    below = {id(v) for child in _children(layer) for v in child.weights}
-    own = [v for v in layer.weights if id(v) not in below]
+    own = _own_weights(layer)
     named = [v for v in own if v.name == "embeddings"]
     if len(named) == 1:
         return named[0]
     attribute = getattr(layer, "embeddings", None) if own else None
     return attribute if any(v is attribute for v in own) else None
+
+
+def _own_weights(layer: keras.Layer) -> list[Variable]:
+    below = {id(v) for child in children(layer) for v in child.weights}
+    return [v for v in layer.weights if id(v) not in below]
+
+
+def _holder(model: keras.Model, variable: Variable) -> keras.Layer:
+    """Return the layer that looks up in a variable which is not called its embedding matrix."""
+    layers = list(_walk(model))
+    holders = [
+        (path, layer) for path, layer in layers if any(v is variable for v in _own_weights(layer))
+    ]
+    if len(holders) != 1:
+        said = _quoted(path for path, _ in holders) or "none"
+        raise ValueError(
+            f"The variable {variable.path!r} must belong to one layer, which looks vectors up in "
+            f"it. Its layers: {said}. Move the look-up to a layer of its own, such as "
+            f"`keras.layers.Embedding`. {_candidates(layers)}"
+        )
+    return holders[0][1]
 
 
 def _by_name(model: keras.Model, name: str, layers: list[Located]) -> Any:
@@ -132,18 +202,13 @@ def _walk(layer: keras.Layer) -> Iterator[Located]:
     seen = {id(layer)}
 
     def below(parent: keras.Layer, prefix: str) -> Iterator[Located]:
-        for child in _children(parent):
+        for child in children(parent):
             if id(child) not in seen:
                 seen.add(id(child))
                 yield f"{prefix}{child.name}", child
                 yield from below(child, f"{prefix}{child.name}/")
 
     return below(layer, "")
-
-
-def _children(layer: keras.Layer) -> list[keras.Layer]:
-    # Sublayers of a plain layer have no public name.
-    return layer._flatten_layers(include_self=False, recursive=False)
 
 
 def _without_matrix(layer: keras.Layer) -> str:

@@ -7,7 +7,7 @@ import sys
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from keras_mlc.data import repeat_pairs
 from keras_mlc.layers import AttentionPooling, FineGrainedSoftmaxHead, TextCNNHead
@@ -17,7 +17,13 @@ from keras_mlc.losses import (
     RDropLoss,
     SparseMultilabelCategoricalCrossentropy,
 )
-from keras_mlc.training import FGMTrainer, GradientPenaltyTrainer
+from keras_mlc.training import (
+    FGMTrainer,
+    FreeLBTrainer,
+    GradientPenaltyTrainer,
+    PGDTrainer,
+    VATTrainer,
+)
 
 STEPS, BATCH, TIME, WORDS, LABELS = 20, 8, 6, 30, 5
 RNG = np.random.default_rng(0)
@@ -45,6 +51,16 @@ def attention(activation=None):
     return model_with(AttentionPooling(), layers.Dense(LABELS, activation))
 
 
+class FixedVAT(VATTrainer):
+    """Looks in a fixed direction first: backends draw other random numbers."""
+
+    def _noise(self, norm, values, length):
+        # of the features alone, so that it is the same however a batch is split
+        shape, count = ops.shape(norm.lookups.shifts[0]), norm.lookups.shifts[0].shape[-1]
+        drawn = ops.broadcast_to(ops.sin(ops.arange(count, dtype="float32")), shape)
+        return norm.scaled(norm.rows([drawn]), length), {}
+
+
 def pieces():
     """Yield the name of each piece, the model to compile and fit, its loss, and its targets."""
     multilabel = MultilabelCategoricalCrossentropy()
@@ -64,6 +80,13 @@ def pieces():
     yield "r_drop", attention("sigmoid"), RDropLoss(), TARGETS
     yield "fgm", FGMTrainer(attention(), "tokens"), multilabel, TARGETS
     yield "fgm_clean", FGMTrainer(attention(), "tokens", 0.5, 0.5), multilabel, TARGETS
+    yield "fgm_samples", FGMTrainer(attention(), "tokens", norm="sample"), multilabel, TARGETS
+    yield "pgd", PGDTrainer(attention(), "tokens", steps=2), multilabel, TARGETS
+    free_lb = FreeLBTrainer(attention(), "tokens", steps=2, initial_norm=0.0)
+    yield "free_lb", free_lb, multilabel, TARGETS
+    yield "vat", FixedVAT(attention(), "tokens"), multilabel, TARGETS
+    batch_wide = FixedVAT(attention(), "tokens", norm="batch")
+    yield "vat_batch", batch_wide, multilabel, TARGETS
     yield "penalty", GradientPenaltyTrainer(attention(), "tokens"), multilabel, TARGETS
 
 

@@ -139,8 +139,101 @@ def all_finite_differences(function, arrays, step=1e-4):
 
 
 def fgm_gradients(objective, weights, epsilon, clean_weight):
-    """Return the gradients with weights[0], the embedding matrix, moved uphill, + c · the clean."""
+    """Return the gradients with what is looked up in weights[0] moved uphill, + c · the clean.
+
+    `objective(*weights, delta=...)` adds `delta` to each row where it is looked up, and only there.
+    """
     clean = all_finite_differences(objective, weights, step=1e-5)
-    delta = epsilon * clean[0] / (np.sqrt(np.sum(clean[0] ** 2)) + 1e-8)
-    adversarial = all_finite_differences(objective, [weights[0] + delta, *weights[1:]], step=1e-5)
+    slope = finite_differences(
+        lambda delta: objective(*weights, delta=delta), np.zeros(weights[0].shape)
+    )
+    delta = epsilon * slope / (np.sqrt(np.sum(slope**2)) + 1e-8)
+    adversarial = all_finite_differences(
+        lambda *weights: objective(*weights, delta=delta), weights, step=1e-5
+    )
     return [a + clean_weight * c for a, c in zip(adversarial, clean, strict=True)]
+
+
+class Perturbations:
+    """Rows that a perturbation has, and what they add to vectors that are looked up by tokens.
+
+    With `norm="batch"` a row a token, with one norm; with `"sample"` one a step, a norm a text.
+    """
+
+    def __init__(self, norm, tokens, num_tokens):
+        self.norm, self.tokens, self.num_tokens = norm, tokens, num_tokens
+        self.is_text = (tokens != 0)[..., None]
+
+    def rows(self, slope):
+        slope = slope * self.is_text
+        if self.norm == "sample":
+            return slope
+        rows = np.zeros((self.num_tokens, slope.shape[-1]))
+        np.add.at(rows, self.tokens, slope)
+        return rows
+
+    def shift(self, rows):
+        return rows if self.norm == "sample" else rows[self.tokens] * self.is_text
+
+    def length(self, rows):
+        axis = None if self.norm == "batch" else (1, 2)
+        return np.sqrt(np.sum(rows**2, axis=axis, keepdims=True))
+
+    def uphill(self, rows, slope, step_size, epsilon):
+        step = self.rows(slope)
+        rows = rows + step_size * step / self.length(step)
+        return rows * np.minimum(1, epsilon / self.length(rows))
+
+
+def pgd_gradients(objective, weights, perturbations, epsilon, step_size, steps, clean_weight):
+    """Return the gradients after some steps uphill, + c · the clean; FGM with one step of epsilon.
+
+    `objective(*weights, shift=...)` adds `shift` to the vectors that are looked up.
+    """
+    rows, shift = 0.0, np.zeros((*perturbations.tokens.shape, weights[0].shape[-1]))
+    for _ in range(steps):
+        slope = finite_differences(lambda shift: objective(*weights, shift=shift), shift)
+        rows = perturbations.uphill(rows, slope, step_size, epsilon)
+        shift = perturbations.shift(rows)
+    clean = all_finite_differences(objective, weights)
+    found = all_finite_differences(lambda *weights: objective(*weights, shift=shift), weights)
+    return [a + clean_weight * c for a, c in zip(found, clean, strict=True)]
+
+
+def free_lb_gradients(objective, weights, perturbations, epsilon, step_size, steps, rows):
+    """Return the mean of the gradients at `rows` and after each of `steps - 1` steps uphill."""
+    found = []
+    for step in range(steps):
+        shift = perturbations.shift(rows)
+        at_shift = all_finite_differences(
+            lambda *weights, shift=shift: objective(*weights, shift=shift), weights
+        )
+        found.append(at_shift)
+        slope = finite_differences(lambda shift: objective(*weights, shift=shift), shift)
+        rows = perturbations.uphill(rows, slope, step_size, epsilon) if step < steps - 1 else rows
+    return [sum(each) / steps for each in zip(*found, strict=True)]
+
+
+def mean_divergence(target, scores, divergence):
+    """Return the mean of KL(target || scores) of unactivated scores."""
+    if divergence == "categorical":
+        p, q = (np.apply_along_axis(softmax, -1, each) for each in (target, scores))
+        return np.mean(kullback_leibler(p, q))
+    p, q = (1 / (1 + np.exp(-each)) for each in (target, scores))
+    return np.mean(kullback_leibler(p, q) + kullback_leibler(1 - p, 1 - q))
+
+
+def vat_gradients(objective, scores, weights, perturbations, epsilon, weight, divergence, probe):
+    """Return the gradients of the loss with the divergence in the direction found from `probe`."""
+    target = scores(*weights)
+
+    def divergence_at(*weights, shift):
+        return mean_divergence(target, scores(*weights, shift=shift), divergence)
+
+    slope = finite_differences(
+        lambda shift: divergence_at(*weights, shift=shift), perturbations.shift(probe)
+    )
+    shift = perturbations.shift(perturbations.uphill(0.0, slope, epsilon, epsilon))
+    clean = all_finite_differences(objective, weights)
+    found = all_finite_differences(lambda *weights: divergence_at(*weights, shift=shift), weights)
+    return [c + weight * f for c, f in zip(clean, found, strict=True)]

@@ -254,3 +254,13 @@ def test_datasets_of_named_tuples(tf):
     batch = next(iter(repeat_pairs(dataset)))
     np.testing.assert_array_equal(batch.x, TWICE)
     np.testing.assert_array_equal(batch.y, TWICE[:, 0])
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (3, 0), (0, 0), (1, 1)])
+def test_degenerate_sizes(shape, tf):
+    rows, expected = np.zeros(shape, "float32"), (2 * shape[0], *shape[1:])
+    assert repeat_pairs(rows).shape == expected
+    assert tuple(repeat_pairs(keras.ops.convert_to_tensor(rows)).shape) == expected
+    dataset = tf.data.Dataset.from_tensors(rows)
+    assert [tuple(batch.shape) for batch in repeat_pairs(dataset)] == [expected]
+    assert list(repeat_pairs(dataset.take(0))) == [] == list(repeat_pairs(iter([])))

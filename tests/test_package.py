@@ -32,7 +32,13 @@ PUBLIC = {
         "multilabel_categorical_crossentropy",
         "sparse_multilabel_categorical_crossentropy",
     ],
-    training: ["FGMTrainer", "GradientPenaltyTrainer"],
+    training: [
+        "FGMTrainer",
+        "FreeLBTrainer",
+        "GradientPenaltyTrainer",
+        "PGDTrainer",
+        "VATTrainer",
+    ],
 }
 COMPANIONS = [data.repeat_pairs, metrics.MultilabelF1Score]
 SYMBOLS = [getattr(module, name) for module, names in PUBLIC.items() for name in names] + COMPANIONS
@@ -125,8 +131,10 @@ save("multilabel_categorical_crossentropy", plain(), multilabel_categorical_cros
 sparse = sparse_multilabel_categorical_crossentropy
 save("sparse_multilabel_categorical_crossentropy", plain(), sparse)
 save("MultilabelF1Score", plain(), multilabel, [MultilabelF1Score()])
-save("FGMTrainer", FGMTrainer(plain(), "tokens"), multilabel)
-save("GradientPenaltyTrainer", GradientPenaltyTrainer(plain(), "tokens"), multilabel)
+save("AsymmetricLoss", plain(), AsymmetricLoss(from_logits=True))
+save("asymmetric_loss", plain(), asymmetric_loss)
+for trainer in FGMTrainer, FreeLBTrainer, GradientPenaltyTrainer, PGDTrainer, VATTrainer:
+    save(trainer.__name__, trainer(plain(), "tokens"), multilabel)
 if keras.backend.backend() != "jax":
     save("GradientPenaltyLoss", plain(), GradientPenaltyLoss(multilabel, "tokens"))
 """

@@ -39,9 +39,9 @@ def main():
         axis.set_title(f"{name}: {labels[:, label].sum()} of {len(labels):,}")
         axis.set_xlabel("threshold")
     axes[0].set_ylabel("F1")
-    axes[0].plot([], [], color=BLUE, label="held-out texts")
-    axes[0].plot([], [], color=ORANGE, label="test texts")
-    axes[0].legend(loc="lower left")
+    axes[1].plot([], [], color=BLUE, label="held-out texts")
+    axes[1].plot([], [], color=ORANGE, label="test texts")
+    axes[1].legend(loc="upper right")
     axes[0].set_ylim(0, 1)
     for averages, thresholds in (("0", 0.0), ("macro", layer.thresholds)):
         given = test_scores > thresholds

@@ -130,16 +130,19 @@ def is_number(label):
 
 
 def plain_of_each(cells, where):
-    """`plain` of many cells; of equal strings once."""
+    """`plain` of many cells; of equal ones once."""
     known, plains = {}, []
     for index, cell in enumerate(cells):
+        key = tuple(cell) if isinstance(cell, list) else cell
         try:
-            if isinstance(cell, str):
-                if cell not in known:
-                    known[cell] = plain(cell)
-                plains.append(known[cell])
-            else:
-                plains.append(plain(cell))
+            if key in known:
+                plains.append(known[key])
+                continue
+        except TypeError:  # a list of lists or of objects, which `plain` refuses
+            pass
+        try:
+            plains.append(plain(cell))
         except CellError as error:
             raise DataError(f"{where(index)}: {error}.") from None
+        known[key] = plains[-1]
     return plains

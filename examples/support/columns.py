@@ -45,13 +45,14 @@ def usual(name):
 
 
 def named(columns, names):
-    """Places of the columns with one of some usual names."""
-    texts = names is TEXT_NAMES
-    return [
-        i
-        for i, name in enumerate(columns)
-        if usual(name) in names or (texts and usual(name).endswith("_text"))
-    ]
+    """Places of the columns with one of some usual names; "review_text" is one of a text."""
+
+    def fits(name):
+        first, _, last = name.partition("_")
+        ends = last.endswith("text") and first not in ("label", "labels", "class", "category")
+        return name in names or (names is TEXT_NAMES and ends)
+
+    return [i for i, name in enumerate(columns) if fits(usual(name))]
 
 
 def known_names(columns):
@@ -68,9 +69,10 @@ def is_id(name):
 def place_of(table, name, argument):
     """The place of a column that was told by its name."""
     if name not in table.columns:
+        numbers = " Numbers count columns with `--no-header`." if name.isdecimal() else ""
         raise DataError(
             f"{table.path}: there is no column {name!r}. Columns: {table.columns}. Choose one by "
-            f"`{argument}`."
+            f"`{argument}`.{numbers}"
         )
     return table.columns.index(name)
 
@@ -150,20 +152,20 @@ def find_roles(table, frame, options):
         if more := [table.columns[i] for i in switches if i != found[0]]:
             table.notes.append(f"{table.path.name}: columns {more} of 0 and 1 are passed over.")
         return Roles(text, found[0])
-    if switches and switches == others:
+    rest = [i for i in others if i not in switches]
+    if switches and (not rest or (len(rest) == 1 and looks_like_ids(frame[rest[0]]))):
         return Roles(text, each=tuple(switches))
     if options.no_header and len(others) == 1:
         return Roles(text, others[0])
     what = "several columns have a name" if found else "no column has a name"
-    rest = [table.columns[i] for i in others if i not in switches]
     how = f"Columns: {example(table, frame)}. Choose one by `--label-column`"
     if others and all(holds_levels(frame[i]) for i in others):
         how += "; these hold integers: if they are levels of aspects, examples/fine_grained.py"
     if switches:
         names = " ".join(table.columns[i] for i in switches)
         how += (
-            f"; or, as some hold 0 and 1 while {rest} do not, `--label-columns {names}`, one for "
-            "each label"
+            f"; or, as some hold 0 and 1 while {[table.columns[i] for i in rest]} do not, "
+            f"`--label-columns {names}`, one for each label"
         )
     raise DataError(
         f"{table.path}: {what} known for `--label-column` ({', '.join(LABEL_NAMES[:4])}, …), and "
@@ -197,6 +199,11 @@ def refuse_header(table, frame):
 def all_differ(column):
     """Whether a column of more than a few rows has no value twice, as ids have."""
     return len(column) > 3 and column.map(str).is_unique
+
+
+def looks_like_ids(column):
+    """Whether no value stands twice, and none has a space in it as texts have."""
+    return all_differ(column) and not column.map(str).str.contains(r"\s").any()
 
 
 def holds_levels(column):

@@ -137,9 +137,9 @@ class ParquetTable(Placed):
         self.path, self.notes = path, []
         try:
             from pyarrow import ArrowException, parquet
-        except ImportError:
+        except ImportError as error:
             raise DataError(
-                f"{path}: a Parquet file is read by pyarrow: pip install pyarrow"
+                f"{path}: a Parquet file is read by pyarrow ({error}): pip install pyarrow"
             ) from None
         try:
             self.file = parquet.ParquetFile(path)
@@ -221,7 +221,7 @@ def json_table(path, options):
             return JsonLines(path, encoding)
     with opened(path) as file:
         try:
-            entries = json.loads(file.read().decode(encoding), object_pairs_hook=unrepeated)
+            entries = DECODER.decode(file.read().decode(encoding).removeprefix("\ufeff"))
         except UnicodeError:
             raise wrong_encoding(path, encoding) from None
         except ValueError as error:
@@ -238,7 +238,7 @@ EXAMPLE = '{"text": "…", "labels": ["a", "b"]}'
 
 def read_object(place, line):
     try:
-        entry = json.loads(line, object_pairs_hook=unrepeated)
+        entry = DECODER.decode(line)
     except ValueError as error:
         raise DataError(
             f"{place}: no JSON object ({error}). One a line, such as {EXAMPLE}."
@@ -256,3 +256,6 @@ def unrepeated(pairs):
     if len(entry) < len(pairs):
         raise ValueError("a name stands twice in an object")
     return entry
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=unrepeated)

@@ -115,6 +115,8 @@ def read_levels(path, options, aspects=None):
     if aspects:
         places = [place_of(table, name, "--aspects") for name in aspects]
     else:
+        if options.label_column or options.label_columns:
+            raise DataError("The columns of labels are told; those of aspects are by `--aspects`.")
         places = find_aspects(table, frame, text)
     texts, kept, notes = with_text(table, frame, text)
     names = [table.columns[i] for i in places]

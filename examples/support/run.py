@@ -56,7 +56,7 @@ def make_table(settings, arguments, rows, data):
                 live.say(f"{row.TITLE}: skipped. {reason}")
         if False in data.splits:
             try:
-                results.keep("tfidf", 0, partial(run_tfidf, data))
+                results.keep("tfidf", 0, partial(run_tfidf, data, live))
             except ValueError as error:  # scikit-learn's; what is to be beaten is no reason to stop
                 live.say(f"TF-IDF: skipped. {error}")
         for name, seed in todo:

@@ -9,13 +9,14 @@ from keras import ops
 from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import padding_mask, positive_int, sequence_shape
+from keras_mlc.layers._quantized import Projection, WithDense
 
 # Finite, so that the softmax of a sample without steps is too.
 LOWEST = float(np.finfo("float32").min)
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
-class AttentionPooling(keras.layers.Layer):
+class AttentionPooling(WithDense):
     """Pools a sequence to the weighted mean of its steps, with weights that it learns.
 
     `scores = softmax(u · tanh(W x + b))` over time, `outputs = sum(scores * x)` over time.
@@ -23,6 +24,7 @@ class AttentionPooling(keras.layers.Layer):
     Masked steps get a score of exactly 0, whatever finite values they hold, so the result for a
     sample does not depend on how much padding its batch gives it. A sample whose steps are all
     masked pools to zeros. The layer consumes the mask: none is passed on.
+    `keras.Model.quantize` quantizes W.
 
     Args:
         units: Size of the hidden projection: W is `(features, units)`, b and u are `(units,)`.
@@ -72,6 +74,8 @@ class AttentionPooling(keras.layers.Layer):
         - [Bahdanau et al., 2014](https://arxiv.org/abs/1409.0473), for additive scores
     """
 
+    dense_layers = ("projection",)
+
     def __init__(
         self,
         units: int | None = None,
@@ -104,20 +108,19 @@ class AttentionPooling(keras.layers.Layer):
         features = sequence_shape(input_shape)[-1]
         self.input_spec = keras.InputSpec(ndim=3, axes={-1: features})
         units = self.units or features
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(features, units),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
+        self.projection = Projection(
+            units,
+            activation="tanh",
+            kernel_initializer=self.kernel_initializer,
+            bias_initializer=self.bias_initializer,
+            kernel_regularizer=self.kernel_regularizer,
+            bias_regularizer=self.bias_regularizer,
+            kernel_constraint=self.kernel_constraint,
+            bias_constraint=self.bias_constraint,
+            dtype=self.policy_of("projection"),
+            name="projection",
         )
-        self.bias = self.add_weight(
-            name="bias",
-            shape=(units,),
-            initializer=self.bias_initializer,
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )
+        self.projection.build(input_shape)
         self.query = self.add_weight(
             name="query",
             shape=(units,),
@@ -131,10 +134,31 @@ class AttentionPooling(keras.layers.Layer):
     ) -> Any:
         """Return the pooled vectors, and the scores where they are asked for."""
         mask = padding_mask(mask, inputs)
-        hidden = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)  # (B, T, U)
+        hidden = self.projection(inputs)  # (B, T, U)
         scores = _masked_softmax(ops.matmul(hidden, self.query), mask)  # (B, T)
         outputs = ops.squeeze(ops.matmul(ops.expand_dims(scores, 1), inputs), axis=1)  # (B, D)
         return (outputs, scores) if return_attention_scores else outputs
+
+    @property
+    def variables(self) -> list[Any]:
+        """The variables W, b, u: in the order of version 0.1, by which optimizers' files go."""
+        return self._query_last(super().variables)
+
+    @property
+    def weights(self) -> list[Any]:
+        """The weights in the same order."""
+        return self._query_last(super().weights)
+
+    def _query_last(self, variables: list[Any]) -> list[Any]:
+        return sorted(variables, key=lambda each: each is getattr(self, "query", None))
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load u, and from files of version 0.1 W and b."""
+        if len(store.keys()) == 3:
+            self.projection.adopt(store)
+            self.query.assign(store["2"])
+        else:
+            super().load_own_variables(store)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> None:
         """Return None: the time axis is gone."""

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import positive_int, positive_ints
+from keras_mlc.layers._quantized import Projection, WithDense
 
 # exp(-3e4 - score) is 0 in every dtype for every score above -2.9e4. A lower one would be infinite
 # in float16, or become so on the way to a loss of another dtype: 0 * inf, NaN, in a cross-entropy.
@@ -16,7 +17,7 @@ MISSING_LEVEL = -3e4
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
-class FineGrainedSoftmaxHead(keras.layers.Layer):
+class FineGrainedSoftmaxHead(WithDense):
     """Predicts, for each of several aspects, a distribution over that aspect's levels.
 
     `outputs[..., a, :] = softmax(W_a x + b_a)`: six emotions from 0, absent, to 3, strong, are
@@ -24,6 +25,7 @@ class FineGrainedSoftmaxHead(keras.layers.Layer):
 
     Aspects may differ in their number of levels. The last axis then has the size of the largest,
     and the levels that an aspect does not have get probability 0. They have no weights.
+    `keras.Model.quantize` quantizes W.
 
     Use Keras's `SparseCategoricalCrossentropy` (labels `(..., num_aspects)`, one level each) or
     `CategoricalCrossentropy` (one-hot labels, of the shape of the output) and their metrics.
@@ -68,6 +70,8 @@ class FineGrainedSoftmaxHead(keras.layers.Layer):
         >>> keras.ops.convert_to_numpy(outputs)[0, 1, 2:].tolist()
         [0.0, 0.0]
     """
+
+    dense_layers = ("projection",)
 
     def __init__(
         self,
@@ -117,30 +121,35 @@ class FineGrainedSoftmaxHead(keras.layers.Layer):
             )
         total = int(self._exists.sum())
         self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: features})
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(features, total),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
+        self.projection = Projection(
+            total,
+            kernel_initializer=self.kernel_initializer,
+            bias_initializer=self.bias_initializer,
+            kernel_regularizer=self.kernel_regularizer,
+            bias_regularizer=self.bias_regularizer,
+            kernel_constraint=self.kernel_constraint,
+            bias_constraint=self.bias_constraint,
+            dtype=self.policy_of("projection"),
+            name="projection",
         )
-        self.bias = self.add_weight(
-            name="bias",
-            shape=(total,),
-            initializer=self.bias_initializer,
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )
+        self.projection.build(input_shape)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Return the distribution over the levels of each aspect."""
-        logits = ops.matmul(inputs, self.kernel) + self.bias
+        logits = self.projection(inputs)
         if self._exists.all():
             logits = ops.reshape(logits, (*ops.shape(logits)[:-1], *self._exists.shape))
         else:
             logits = ops.take(logits, self._position, axis=-1)
             logits = ops.where(self._exists, logits, MISSING_LEVEL)
         return self.activation(logits)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load W and b from files of version 0.1; from others the dense layer inside does."""
+        if len(store.keys()) == 2:
+            self.projection.adopt(store)
+        else:
+            super().load_own_variables(store)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> Tensor:
         """Return the mask of the inputs, for each aspect: Keras's losses need that axis."""

@@ -27,7 +27,7 @@ class TextCNNHead(WithDense):
     A sample's output does not depend on how much padding its batch gives it: masked steps count
     as zeros in the convolutions and not at all in the maximum, whatever they hold. A sample that
     has no steps, or whose steps are all masked, has zero features. The layer consumes the mask:
-    none is passed on.
+    none is passed on. `keras.Model.quantize` quantizes the dense layer, not the convolutions.
 
     Args:
         num_labels: Number of labels to score. None returns the features instead.

@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_mlc import _keras_internals
 from keras_mlc import _tensorflow as gradients
 from keras_mlc._typing import Tensor
 from keras_mlc.losses._loss_scale import loss_scale
@@ -27,7 +28,7 @@ def squared_gradient(loss: Tensor, y_pred: Tensor, variable: Any, merge_repeats:
             "differentiate a loss it is still computing. Compile the model with "
             "`run_eagerly=False`, or call the model and the loss inside one `tf.function`."
         )
-    if _is_symbolic_build():
+    if _keras_internals.builds_symbolically(tf.compat.v1.get_default_graph()):
         return tf.zeros((), loss.dtype)
     scale = tf.stop_gradient(_loss_scale(loss, y_pred))
     (gradient,) = tf.gradients(loss, variable.value, grad_ys=tf.cast(scale, loss.dtype))
@@ -44,8 +45,3 @@ def squared_gradient(loss: Tensor, y_pred: Tensor, variable: Any, merge_repeats:
 def _loss_scale(loss: Tensor, y_pred: Tensor) -> Tensor:
     (gradient,) = tf.gradients(loss, y_pred)
     return tf.ones(()) if gradient is None else loss_scale(gradient, loss)
-
-
-def _is_symbolic_build() -> bool:
-    # Keras infers shapes in such a graph, where predictions do not come from variables.
-    return tf.compat.v1.get_default_graph().name.startswith("scratch_graph")

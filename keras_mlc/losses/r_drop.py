@@ -62,7 +62,8 @@ class RDropLoss(RowLoss):
         loss: The base loss: anything `keras.losses.get` takes, a function, or a
             `keras.losses.Loss`. A name, a class or a function that knows `from_logits` is applied
             with this loss's `from_logits`. Of a `keras.losses.Loss` the values before its
-            reduction are used; its own reduction and dtype are ignored.
+            reduction are used; its own reduction and dtype are ignored. With a `missing_label`
+            of its own, the divergence is still over all labels, known or not.
         alpha: Weight of the divergence, 0 or more. The default, 4, is common for classification.
         divergence: `"bernoulli"` for independent labels (sigmoid outputs, or scores with
             `from_logits=True`); `"categorical"` for a softmax over the last axis.
@@ -78,7 +79,8 @@ class RDropLoss(RowLoss):
     Call arguments:
         y_true: Labels, as the base loss takes them; equal in both rows of a pair.
         y_pred: Outputs, shape `(2 * num_samples, ..., num_labels)`.
-        sample_weight: Weights, shape `(2 * num_samples,)` or that of the base loss's values.
+        sample_weight: Weights, shape `(2 * num_samples,)`, `(2 * num_samples, 1)` or that of the
+            base loss's values.
 
     Returns:
         A scalar, or the values of shape `(2 * num_samples, ...)` where `reduction=None`.
@@ -87,8 +89,10 @@ class RDropLoss(RowLoss):
         ValueError: If an argument is out of range, if the arguments contradict each other (a
             multi-label cross-entropy with `from_logits=False`, a base loss whose own
             `from_logits` differs, a categorical loss with `divergence="bernoulli"`), if the batch
-            is odd, or if a pair is torn. Inside a TensorFlow graph the last two are
-            `tf.errors.InvalidArgumentError`.
+            is odd, if a pair is torn, if labels are not what the base loss is made for, or if
+            outputs lie outside [0, 1] where `from_logits=False`. Inside a TensorFlow graph all but
+            the first two are `tf.errors.InvalidArgumentError`. Under XLA, on JAX and on
+            accelerators, what only values tell makes the loss NaN, with a gradient of 0.
 
     Example:
         >>> import keras, numpy as np

@@ -1,14 +1,19 @@
 """A pass forward through a model, in which no variable is assigned."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
+from keras_mlc import _keras_internals
 from keras_mlc._typing import Tensor
 
 Values = dict[int, Tensor]
 """Values of variables, by the variables' `id`."""
+
+Objective = Callable[[Any], Tensor]
+"""A loss of predictions."""
 
 
 class Pass(NamedTuple):
@@ -22,17 +27,12 @@ class Pass(NamedTuple):
 
 
 class RecordingScope(keras.StatelessScope):
-    """Gives variables the values it is told, and records which are read and assigned."""
+    """Gives variables the values it is told, and records what is assigned."""
 
     def __init__(self, values: Values) -> None:
         super().__init__(collect_losses=True)
         self.state_mapping.update(values)
         self.updates: Values = {}
-        self.read: set[int] = set()
-
-    def get_current_value(self, variable: Any) -> Any:
-        self.read.add(id(variable))
-        return super().get_current_value(variable)
 
     def add_update(self, update: tuple[Any, Any]) -> None:
         # Keras hands on another variable as it is, whose value may yet change.
@@ -50,18 +50,21 @@ class Forward:
     def __init__(self, trainer: Any, data: Any) -> None:
         self.trainer = trainer
         self.x, self.y, self.sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self.scope = RecordingScope({})
+        self.embeddings, self.containers = trainer._embeddings()
 
-    def __call__(self, values: Values) -> tuple[Tensor, Pass]:
-        """Return the scaled loss, and what else the pass has found."""
-        with RecordingScope(values) as self.scope:
+    def __call__(self, values: Values, objective: Objective | None = None) -> tuple[Tensor, Pass]:
+        """Return the scaled loss, or the scaled `objective`, and what else the pass has found."""
+        with RecordingScope(values) as scope:
             y_pred = self.trainer(self.x, training=True)
-            loss = self.trainer._compute_loss(
-                self.x, self.y, y_pred, self.sample_weight, training=True
-            )
+            if objective is not None:
+                loss = objective(y_pred)
+            else:
+                loss = _keras_internals.compute_loss(
+                    self.trainer, self.x, self.y, y_pred, self.sample_weight, training=True
+                )
             loss_scale = self.trainer.optimizer.scale_loss(ops.ones(()))
             scaled_loss = self.trainer.optimizer.scale_loss(loss)
-        return scaled_loss, Pass(y_pred, loss, loss_scale, self.scope.updates)
+        return scaled_loss, Pass(y_pred, loss, loss_scale, scope.updates)
 
     def assign_metrics(self, updates: Values) -> list[tuple[Any, Tensor]]:
         """Assign what has been found for metrics, and return the rest with its variables."""
@@ -75,7 +78,7 @@ class Forward:
     def report(self, loss: Tensor, y_pred: Any) -> dict[str, Tensor]:
         """Update the metrics and return their values."""
         first = next(value for value in keras.tree.flatten(self.x) if value is not None)
-        self.trainer._loss_tracker.update_state(loss, sample_weight=ops.shape(first)[0])
+        _keras_internals.track_loss(self.trainer, loss, ops.shape(first)[0])
         return self.trainer.compute_metrics(self.x, self.y, y_pred, self.sample_weight)
 
 

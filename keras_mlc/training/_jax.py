@@ -1,5 +1,6 @@
 """The train step of a trainer on JAX."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,9 +8,10 @@ import jax
 import keras
 from jax import numpy as jnp
 
+from keras_mlc import _keras_internals
 from keras_mlc._typing import Tensor
-from keras_mlc.training._dense import DenseStep
 from keras_mlc.training._forward import Forward, Pass, RecordingScope, Values
+from keras_mlc.training._lookups import LookUps
 
 State = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
 
@@ -26,14 +28,33 @@ class Taken:
     def give_back(self) -> None:
         """Give the values back to the variables that have none."""
         for variable, value in self.values:
-            if variable._value is None:
-                variable._value = value
+            _keras_internals.give_value_back(variable, value)
 
 
-class Step(DenseStep):
+class Step(keras.Model):
     """Trains on the gradients that `_gradients` returns."""
 
     _taken: "Taken | None" = None
+
+    @staticmethod
+    def _first_places(ids: Tensor, size: int) -> Tensor:
+        return jax.ops.segment_min(jnp.arange(ids.size, dtype="int32"), ids, size)
+
+    _sum_by_place = staticmethod(jax.ops.segment_sum)
+
+    @staticmethod
+    def _over_replicas(tensor: Tensor) -> Tensor:
+        return tensor  # All devices see one array.
+
+    @staticmethod
+    def _num_replicas() -> int:
+        return 1
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Make it as Keras does, anew also where JAX remembers an equal function."""
+        if force or self.train_function is None:
+            self.__dict__["train_step"] = functools.partial(type(self).train_step, self)
+        return super().make_train_function(force)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Fit, and keep the weights where a first step raises: Keras would lose them."""
@@ -80,12 +101,40 @@ class Step(DenseStep):
         function: Callable[[Values], tuple[Tensor, Pass]],
         values: Values,
         variables: Sequence[Any],
+        lookups: LookUps,
         twice: bool = False,
-    ) -> tuple[dict[int, Any], Pass]:
-        """Return the gradients by some of the values, and what else `function` returns."""
+    ) -> tuple[Values, list[Tensor], Pass]:
+        """Return the gradients by values and by shifts, and what else `function` returns."""
         keys = [id(v) for v in variables]
-        gradients, found = jax.grad(
-            lambda sources: function({**values, **dict(zip(keys, sources, strict=True))}),
-            has_aux=True,
-        )([values[key] for key in keys])
-        return dict(zip(keys, gradients, strict=True)), found
+        if not keys and not lookups.wanted:
+            with lookups:
+                return {}, [], function(values)[1]
+        if lookups.given is None and lookups.wanted:
+            zeros = jax.eval_shape(lambda: _shifts(function, values, lookups))
+            lookups.given = [jnp.zeros(zero.shape, zero.dtype) for zero in zeros]
+
+        def compute(sources: list[Tensor], shifts: Any) -> Any:
+            lookups.given = shifts
+            with lookups:
+                loss, found = function({**values, **dict(zip(keys, sources, strict=True))})
+            return loss, (found, lookups.found)
+
+        places = (0, 1) if lookups.wanted else (0,)
+        sources = [values[key] for key in keys]
+        gradients, (found, lookups.found) = jax.grad(compute, places, has_aux=True)(
+            sources, lookups.given
+        )
+        by_variable = dict(zip(keys, gradients[0], strict=True))
+        return by_variable, gradients[1] if lookups.wanted else [], found
+
+    @staticmethod
+    def _add(gradient: Tensor, other: Tensor, factor: float, own: float) -> Tensor:
+        """Return own * gradient + factor * other."""
+        return own * gradient + factor * other
+
+
+def _shifts(function: Callable[[Values], Any], values: Values, lookups: LookUps) -> list[Tensor]:
+    """Return the zeros that a pass has added to what it looked up."""
+    with lookups:
+        function(values)
+    return lookups.shifts

@@ -6,11 +6,14 @@ import keras
 from keras import ops
 
 from keras_mlc._typing import Tensor
-from keras_mlc.training._wrapper import Wrapper
+from keras_mlc._validation import non_negative_float
+from keras_mlc.training._lookups import LookUps
+from keras_mlc.training._norms import PerBatch
+from keras_mlc.training._trainer import Setting, Trainer
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
-class GradientPenaltyTrainer(Wrapper):
+class GradientPenaltyTrainer(Trainer):
     """Trains a model on its loss plus the squared gradient of its embedding matrix.
 
     `L + epsilon / 2 * ||dL/dE||^2`
@@ -18,7 +21,11 @@ class GradientPenaltyTrainer(Wrapper):
     This is `keras_mlc.losses.GradientPenaltyLoss` as a train step. It works on every backend and
     in eager TensorFlow as well, where a loss cannot reach the embedding. L is the whole objective,
     with `add_loss`, regularizers and the losses of all outputs, where the loss takes its base loss
-    alone; without these the two train alike.
+    alone. The gradient is that of the looked-up vectors, summed for each token: what a regularizer
+    of E, or its use as an output projection, adds is no part of it. Without these the two train
+    alike. As in
+    `keras_mlc.training.FGMTrainer`, the vectors may come from a matrix that is frozen, adapted or
+    quantized, and padded steps do not count.
 
     The trainer is compiled and fitted in place of the model, with the loss L; its `evaluate`,
     `predict` and callbacks work as the model's. The reported training loss contains the penalty,
@@ -27,8 +34,8 @@ class GradientPenaltyTrainer(Wrapper):
 
     Args:
         model: The `keras.Model` to train. It need not be compiled.
-        embedding: The embedding layer, its variable, or the layer's name, looked up through
-            nested models. A name may carry a part of its path (`"encoder/tokens"`).
+        embedding: The embedding layer, its variable, the layer's name, or a list of these, as in
+            `keras_mlc.training.FGMTrainer`.
         epsilon: Weight of the penalty, 0 or more. 1 is the common choice for the whole matrix.
         **kwargs: `name`, `dtype` (default: the model's) and `trainable` of a `keras.Model`.
 
@@ -43,9 +50,8 @@ class GradientPenaltyTrainer(Wrapper):
         As the model's.
 
     Raises:
-        ValueError: If an argument is out of range; if the model overrides `train_step`; if the
-            embedding is not found, matches several layers, is not trainable, or takes no part in
-            the loss: at construction where the model is built, else in the first step.
+        ValueError: If an argument is out of range, the model has methods that the trainer would
+            bypass, or the embedding cannot be used: as in `keras_mlc.training.FGMTrainer`.
 
     Example:
         >>> import keras, numpy as np
@@ -65,22 +71,29 @@ class GradientPenaltyTrainer(Wrapper):
           1992](https://doi.org/10.1109/72.165600)
     """
 
+    epsilon = Setting(non_negative_float)
+
     def __init__(
         self, model: keras.Model, embedding: Any, epsilon: float = 1.0, **kwargs: Any
     ) -> None:
-        super().__init__(model, embedding, epsilon, **kwargs)
+        super().__init__(model, embedding, **kwargs)
+        self.epsilon = epsilon
 
     def _gradients(self, forward: Any, values: Any, weights: list[Any]) -> Any:
         """Return the gradients of the loss with its penalty, and the pass."""
-        embedding = self._embedding_variable()
 
         def penalized(values: Any) -> tuple[Tensor, Any]:
-            found, clean = self._differentiate(forward, values, [embedding], twice=True)
-            gradient = found[id(embedding)]
-            self._check_takes_part(gradient, forward)
-            square = self._squared_norm(gradient, 1 / clean.loss_scale)
-            loss = clean.loss + ops.cast(0.5 * self.epsilon * square, clean.loss.dtype)
+            point = self._at(forward, values, [], twice=True)
+            norm, clean = PerBatch(self, point.lookups, None), point.found
+            # Half the square of a sum s is s · s' - s' · s' / 2, with a constant s' equal to s. So
+            # what a replica derives is its own share of the sum, and s' comes from all of them.
+            rows = norm.rows([ops.stop_gradient(slope) for slope in point.slopes])
+            pairs = zip(norm.shifts(rows), point.slopes, strict=True)
+            product = sum(ops.sum(shift * slope) for shift, slope in pairs)
+            penalty = self.epsilon * (product - 0.5 * ops.stop_gradient(product))
+            loss = clean.loss + ops.cast(penalty, clean.loss.dtype)
             return loss * ops.cast(clean.loss_scale, loss.dtype), clean._replace(loss=loss)
 
-        gradients, clean = self._differentiate(penalized, values, weights)
+        found = self._differentiate(penalized, values, weights, LookUps((), (), wanted=False))
+        gradients, _, clean = found
         return gradients, clean, []

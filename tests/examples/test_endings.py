@@ -13,6 +13,7 @@ import pytest
 
 from backends import tensorflow_only
 
+pytestmark = tensorflow_only  # nothing here differs between backends
 SMALL = ["--samples", "96", "--test-samples", "64", "--epochs", "1", "--max-length", "16"]
 
 
@@ -112,7 +113,6 @@ def test_a_folder_that_cannot_be_made(last_line, tmp_path):
         assert status == 1 and told == f"{tmp_path / 'file' / 'x'}: not a directory."
 
 
-@tensorflow_only
 def test_a_disk_that_is_full(last_line, tmp_path):
     program = """
 import resource, signal, sys

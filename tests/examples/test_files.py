@@ -229,6 +229,7 @@ def test_what_cannot_be_read_says_where_why_and_how_to_mend_it(load, content, me
         ("text,label\nx,a\n", {"encoding": "base64"}, "Python knows no encoding 'base64'"),
         ("text,label\nx,a\n", {"encoding": "utf-16"}, "not utf-16"),
         ("id,text,label\n1,x,a\n", {"no_header": True}, "leave out `--no-header`"),
+        ("x,a\n", {"text_column": "1"}, "no column '1'.*`--no-header`"),
         ("text,label\nx,a\n", {"label_column": "text"}, "both texts and labels"),
         ("text,label\nx,a\n", {"delimiter": ",,"}, "`--delimiter` must be one character"),
         (
@@ -254,7 +255,8 @@ def test_options_that_do_not_suit_a_file(load, content, options, message):
 )
 @pytest.mark.parametrize("label", ["category", "Topics", "class", "类别"])
 def test_usual_names(sets, text, label):
-    assert sets(f"id,{text},{label}\n7,one,a\n8,two,b\n") == {"one": {"a"}, "two": {"b"}}
+    content = f"id,{text},{label},label_text\n7,one,a,u\n8,two,b,v\n"
+    assert sets(content) == {"one": {"a"}, "two": {"b"}}
 
 
 def test_lines_are_those_of_the_file(load):

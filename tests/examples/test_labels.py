@@ -110,6 +110,7 @@ TOXIC = "id,comment_text,toxic,severe_toxic,insult\n1,You fool,1,0,1\n2,Hello,0,
 def test_one_column_of_0_and_1_for_each_label(sets, load):
     found = {"You fool": {"toxic", "insult"}, "Hello": set(), "Ugh": {"toxic"}}
     assert sets(TOXIC) == found
+    assert sets((TOXIC + "4,Oh,0,0,1\n").replace("id,", "qid,")) == {**found, "Oh": {"insult"}}
     semeval = TOXIC.replace(",", "\t").replace("id\tcomment_text", "ID\tTweet")
     assert sets(semeval) == found
     assert sets(TOXIC.replace("id,", "number,"), label_columns=["toxic", "insult"]) == found
@@ -147,6 +148,9 @@ def test_integer_classes_are_labels_and_no_aspect(load, write):
     path = write(TOXIC)
     with pytest.raises(DataError, match="nothing but 0 and 1: labels, not levels"):
         load_fine_grained(path, path)
+    path = write("text,kind,food\nx,1,0\ny,2,1\nz,1,0\nw,4,2\n")
+    with pytest.raises(DataError, match="those of aspects are by `--aspects`"):
+        load_fine_grained(path, path, label_column="kind")
     path = write("text,number,food\nx,1,0\ny,2,1\nz,3,0\nw,4,2\n")
     with pytest.raises(DataError, match=r"no value stands twice in columns \['number'\]"):
         load_fine_grained(path, path)

@@ -218,6 +218,41 @@ def test_small_and_odd_tables_train(folder, tmp_path, monkeypatch, capsys, rows)
     assert json.loads((tmp_path / "out" / "results.json").read_text())["runs"][-1]["labels"]
 
 
+def train_rows(names, folder, tmp_path, monkeypatch, header, *lines):
+    """Train rows on a small encoder as the scripts do; return what is known of them."""
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *lines]))
+    options = ["--train", tmp_path / "train.csv", "--test", tmp_path / "test.csv", "--epochs", 1]
+    options += ["--checkpoint", folder, "--max-length", 8, "--batch-size", 4]
+    options += ["--tune-thresholds", "--save", "--output", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, options)])
+    run(*names)
+    runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+    return {run["row"]: run for run in runs}
+
+
+def test_rows_train_and_are_timed_on_every_backend(folder, tmp_path, monkeypatch, capsys):
+    names = [name for name in ROWS if name != "fine_grained"]
+    if BACKEND == "jax":  # one of each kind, since all of them compile for long
+        names = ["sigmoid", "gradient_penalty", "fgm", "text_cnn", "bilstm_attention", "r_drop"]
+    texts = [f"word{i} word{2 * i},{'xyz'[i % 3]}|{'uv'[i % 2]}" for i in range(11)]
+    runs = train_rows(names, folder, tmp_path, monkeypatch, "text,label", *texts)
+    assert "could not be timed" not in capsys.readouterr().out
+    assert set(runs) == {"tfidf", *names}
+    for name in names:
+        run = runs[name]
+        assert run["step_ratio"] > 0 and len(run["tuned"]["thresholds"]) == 5
+        assert [done for done, _ in run["curve"]] == pytest.approx([1 / 3, 2 / 3, 1])
+        assert (tmp_path / "out" / "models" / f"{name}-seed0" / "model.keras").exists()
+
+
+def test_levels_train_on_every_backend(folder, tmp_path, monkeypatch):
+    texts = [f"word{i} word{2 * i},{i % 3},{i % 2}" for i in range(11)]
+    header = "text,joy,anger"
+    runs = train_rows(["fine_grained"], folder, tmp_path, monkeypatch, header, *texts)
+    assert runs["fine_grained"]["step_ratio"] is None  # there is no sigmoid row on these files
+
+
 def test_batches_are_shuffled_by_the_seed():
     def first(seed):
         small = task(corpus(3), batch_size=4)

@@ -59,7 +59,7 @@ def test_several_labels_are_scored_as_scikit_learn_does():
 )
 def test_tfidf_on_next_to_nothing(texts, labels):
     corpus = Corpus(texts, np.array(labels, "uint8"), [str(i) for i in range(len(labels[0]))])
-    predictions = tfidf_predictions(corpus, corpus)
+    predictions, _ = tfidf_predictions(corpus, corpus)
     assert predictions.shape == corpus.labels.shape and set(np.unique(predictions)) <= {0, 1}
     if len(texts) == 4:
         np.testing.assert_array_equal(predictions, labels)
@@ -84,7 +84,7 @@ def train(tmp_path, capsys):
         results = SimpleNamespace(notes=[], folder=tmp_path, finished=lambda *run: None)
         with Live(results, [("sigmoid", 0)]) as live:
             live.say(*data.notes)
-            runs = [run_tfidf(data), run_row(sigmoid, settings, data, 0, live, tune=True)]
+            runs = [run_tfidf(data, live), run_row(sigmoid, settings, data, 0, live, tune=True)]
             live.finish({**runs[1], "seed": 0})
         print_summary(settings, data, {"sigmoid": sigmoid})
         return runs, " ".join(capsys.readouterr().out.split())

@@ -20,6 +20,7 @@ from layers.layer_checks import (
     to_numpy,
     value_and_gradients,
 )
+from layers.quantized_checks import check_file_of_version_0_1, check_quantized
 
 
 class TestAttentionPooling(LayerChecks):
@@ -38,8 +39,12 @@ class TestAttentionPooling(LayerChecks):
     }
 
     def reference(self, layer, inputs, mask):
-        weights = [to_numpy(weight) for weight in layer.weights]
-        return reference.attention_pooling(inputs, *weights, mask)[0]
+        return reference.attention_pooling(inputs, *weights_of(layer), mask)[0]
+
+
+def weights_of(layer):
+    weights = layer.projection.kernel, layer.projection.bias, layer.query
+    return [to_numpy(weight) for weight in weights]
 
 
 def built(**arguments):
@@ -59,8 +64,7 @@ def test_number_of_parameters(units, parameters):
 def test_scores(policy):
     layer = built(units=5, dtype=policy)
     outputs, scores = layer(sequences(), mask=MASK, return_attention_scores=True)
-    weights = [to_numpy(weight) for weight in layer.weights]
-    expected = reference.attention_pooling(sequences(), *weights, MASK)[1]
+    expected = reference.attention_pooling(sequences(), *weights_of(layer), MASK)[1]
     assert dtype_of(scores) == dtype_of(outputs) == layer.compute_dtype
     assert (to_numpy(scores)[~MASK] == 0).all()
     tolerance = 1e-2 if "16" in policy else 1e-6
@@ -157,3 +161,14 @@ def test_refuses_masks_of_another_shape(shape):
         AttentionPooling()(
             keras.KerasTensor((3, 6, FEATURES)), mask=keras.KerasTensor(shape, "bool")
         )
+
+
+def test_quantized(tmp_path):
+    check_quantized(AttentionPooling(5), "projection", tmp_path)
+
+
+def test_loads_files_of_version_0_1(tmp_path):
+    def weights(layer):
+        return [layer.projection.kernel, layer.projection.bias, layer.query]
+
+    check_file_of_version_0_1(lambda: AttentionPooling(5), weights, tmp_path)

@@ -21,6 +21,7 @@ from layers.layer_checks import (
     to_numpy,
     value_and_gradients,
 )
+from layers.quantized_checks import check_file_of_version_0_1, check_quantized
 
 LEVELS = (4, 1, 3)
 MISSING = np.arange(4) >= np.array(LEVELS)[:, None]
@@ -46,7 +47,7 @@ class TestFineGrainedSoftmaxHead(LayerChecks):
         levels = layer.num_levels
         levels = (levels,) * layer.num_aspects if isinstance(levels, int) else levels
         return reference.fine_grained_softmax(
-            inputs, to_numpy(layer.kernel), to_numpy(layer.bias), levels
+            inputs, to_numpy(layer.projection.kernel), to_numpy(layer.projection.bias), levels
         )
 
 
@@ -58,7 +59,7 @@ class TestOneLevel(TestFineGrainedSoftmaxHead):
     arguments: ClassVar = {"num_aspects": 1, "num_levels": 1, "activation": "sigmoid"}
 
     def reference(self, layer, inputs, mask):
-        logits = inputs @ to_numpy(layer.kernel) + to_numpy(layer.bias)
+        logits = inputs @ to_numpy(layer.projection.kernel) + to_numpy(layer.projection.bias)
         return 1 / (1 + np.exp(-logits[..., None]))
 
 
@@ -168,3 +169,14 @@ def test_refuses_levels_of_another_number_of_aspects(levels):
 def test_refuses_inputs_without_features(shape):
     with pytest.raises(ValueError, match=r"`inputs` must have shape \(\.\.\., features\)"):
         FineGrainedSoftmaxHead(2, 4).build(shape)
+
+
+def test_quantized(tmp_path):
+    check_quantized(FineGrainedSoftmaxHead(3, LEVELS), "projection", tmp_path)
+
+
+def test_loads_files_of_version_0_1(tmp_path):
+    def weights(layer):
+        return [layer.projection.kernel, layer.projection.bias]
+
+    check_file_of_version_0_1(lambda: FineGrainedSoftmaxHead(3, LEVELS), weights, tmp_path)

@@ -22,7 +22,7 @@ def cost(pair, scores, labels, weights=1.0):
     true = np.sum(weights * labels)
     high = (true + 1) / (true + 2)
     low = 1 / (np.sum(weights) - true + 2)
-    logits = pair[0] * scores + pair[1]
+    logits = pair[0] * scores.astype("float64") + pair[1]
     targets = labels * high + (1 - labels) * low
     return np.sum(weights * (np.logaddexp(0, logits) - targets * logits))
 

@@ -153,11 +153,16 @@ def test_in_fit_weights_of_another_shape_raise_before_the_update(cls, labels):
     before = model.get_weights()
     x = np.ones((4, 3))
     model.fit(x, labels, sample_weight=np.zeros((4, 1)), shuffle=False, verbose=0)
-    if BACKEND == "jax":  # Whatever raises within `fit`, Keras loses the weights there.
-        before = None
-    with pytest.raises(ValueError, match=r"`sample_weight` must have the shape"):
+    errors = [ValueError]
+    if BACKEND == "tensorflow":  # A step for both shapes knows neither.
+        import tensorflow as tf
+
+        errors.append(tf.errors.InvalidArgumentError)
+    with pytest.raises(tuple(errors), match=r"`sample_weight` must have the shape"):
         model.fit(x, labels, sample_weight=np.ones((4, 2)), shuffle=False, verbose=0)
-    for old, new in zip(before or (), model.get_weights() if before else (), strict=True):
+    if BACKEND == "jax":  # Whatever raises within `fit`, Keras loses the weights there.
+        return
+    for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
 

@@ -79,10 +79,10 @@ class Problem:
         for variable in self.variables:
             variable.assign(rng.normal(0, 0.5, variable.shape))
 
-    def objective(self, matrix, *rest):
+    def objective(self, matrix, *rest, delta=0):
         if self.kind == "lora":
             matrix = matrix + rest[0] @ rest[1]
-        pooled = matrix[self.tokens].mean(axis=1)
+        pooled = (matrix + delta)[self.tokens].mean(axis=1)
         scores = pooled @ matrix.T if self.kind == "tied" else pooled @ rest[-2] + rest[-1]
         rows = np.mean((np.tanh(scores) - self.labels) ** 2, axis=-1)
         loss = np.mean(SAMPLE_WEIGHTS * rows)

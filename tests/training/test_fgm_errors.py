@@ -25,12 +25,6 @@ def two_embeddings():
     return keras.Model(inputs, layers.Dense(2)(outputs), name="pair")
 
 
-def frozen():
-    model = text_model()
-    model.get_layer("tokens").trainable = False
-    return model
-
-
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "1", None, True])
 @pytest.mark.parametrize("name", ["epsilon", "clean_weight"])
 def test_numbers_out_of_range(name, value):
@@ -74,7 +68,6 @@ def test_a_train_step_of_the_models_own():
             "tokens",
             "several layers.*'pair': '(first|second)/tokens', '(first|second)/tokens'",
         ),
-        (frozen, "tokens", "'tokens/embeddings' is not trainable"),
         (
             lambda: keras.Sequential([keras.Input((2,)), layers.Dense(2)]),
             "tokens",
@@ -97,21 +90,18 @@ def unbuilt():
 @pytest.mark.parametrize(
     ("build", "embedding", "message"),
     [
-        (text_model, "tokens", "not trainable"),
         (unbuilt, "words", "names no layer"),
         (Idle, "idle", "'idle/embeddings' takes no part in the loss"),
         pytest.param(
             *(two_embeddings, "second/tokens", "takes no part in the loss"), marks=gradients_or_none
         ),
     ],
-    ids=["frozen later", "not found", "unused", "without a gradient"],
+    ids=["not found", "unused", "without a gradient"],
 )
 def test_a_first_step_that_cannot_be_taken(build, embedding, message, options):
     model = build()
     trainer = FGMTrainer(model, embedding)
     trainer.compile("sgd", "mse", **options)
-    if message == "not trainable":
-        model.get_layer("tokens").trainable = False
     before = values(model.variables)
     with pytest.raises(ValueError, match=message):
         trainer.fit(TOKENS, LABELS, verbose=0)

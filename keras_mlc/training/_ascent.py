@@ -1,0 +1,121 @@
+"""Steps uphill on what an embedding returns."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mlc._validation import non_negative_float, one_of
+from keras_mlc.training._forward import RecordingScope, Values
+from keras_mlc.training._norms import PerBatch, PerSample, Rows
+from keras_mlc.training._trainer import Point, Setting, Trainer
+
+NORMS = {"batch": PerBatch, "sample": PerSample}
+
+
+class AdversarialTrainer(Trainer):
+    """Trains a model at a perturbation of the vectors that it looks up."""
+
+    epsilon = Setting(non_negative_float)
+    norm = Setting(one_of, tuple(NORMS))
+
+    def __init__(
+        self,
+        model: keras.Model,
+        embedding: Any,
+        epsilon: float,
+        norm: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model, embedding, **kwargs)
+        self.epsilon = epsilon
+        self.norm = norm
+
+    def _climb(
+        self,
+        forward: Any,
+        values: Values,
+        weights: list[Any],
+        steps: int,
+        step_size: float,
+        clean_weight: float,
+    ) -> Any:
+        """Return the gradients after some steps uphill, and the clean pass."""
+        clean = self._at(forward, values, weights if clean_weight else [])
+        norm = self._norm_at(forward, clean)
+        point, rows = clean, None
+        for step in range(1, steps + 1):
+            rows = self._uphill(norm, rows, point, step_size, step * step_size)
+            is_last = step == steps
+            sources = weights if is_last else []
+            point = self._at(forward, values, sources, norm.shifts(rows), wanted=not is_last)
+        gradients = point.gradients
+        if clean_weight:
+            gradients = self._sum(gradients, clean.gradients, clean_weight)
+        return gradients, clean.found, point.found.loss
+
+    def _uphill(
+        self, norm: Any, rows: Rows | None, point: Point, step_size: float, longest: float
+    ) -> Rows:
+        """Return rows after a step from a point, which are at most `longest` without the bound."""
+        step = norm.scaled(constant(norm.rows(point.slopes)), step_size)
+        if rows is not None:
+            step = [row + each for row, each in zip(rows, step, strict=True)]
+        return norm.projected(step, self.epsilon) if longest > self.epsilon else step
+
+    def _norm_at(self, forward: Any, point: Point) -> Any:
+        """Return how perturbations of what a pass has looked up are measured."""
+        first = next(value for value in keras.tree.flatten(forward.x) if value is not None)
+        if self.norm == "sample":
+            _check_samples(point.lookups, first.shape[0])
+        return NORMS[self.norm](self, point.lookups, ops.shape(first)[0])
+
+    def _sum(self, gradients: Values, others: Values, factor: float, own: float = 1.0) -> Values:
+        """Return own * gradients + factor * others, None where both have none."""
+
+        def add(value: Any, other: Any) -> Any:
+            if value is None or other is None:
+                there, share = (other, factor) if value is None else (value, own)
+                return None if there is None else self._add(there, there, 0.0, share)
+            return self._add(value, other, factor, own)
+
+        return {key: add(value, others[key]) for key, value in gradients.items()}
+
+
+def constant(rows: Rows) -> Rows:
+    """Return rows that depend on nothing."""
+    # A loss that takes gradients itself would see that they depend on the embedding.
+    return [ops.stop_gradient(row) for row in rows]
+
+
+def _check_samples(lookups: Any, num_samples: int | None) -> None:
+    """Raise where the first axis of what is looked up is seen not to count the samples."""
+    for number, shift, look_up in zip(lookups.numbers, lookups.shifts, lookups.found, strict=True):
+        if look_up.samples is None and shift.shape[0] != num_samples:
+            raise ValueError(
+                '`norm="sample"` needs vectors of shape (batch, ..., features). The embedding '
+                f"{lookups.embeddings[number].matrix.path!r} returned {tuple(shift.shape)} for a "
+                f'batch of {num_samples} samples. Use `norm="batch"`.'
+            )
+
+
+class RandomStart(AdversarialTrainer):
+    """Draws random perturbations."""
+
+    def __init__(self, *args: Any, seed: int | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def _noise(self, norm: Any, values: Values, length: float) -> tuple[Rows, Values]:
+        """Return rows in a random direction, and what drawing it updates."""
+        with RecordingScope(values) as scope:
+            drawn = [
+                keras.random.normal(ops.shape(shift), dtype=shift.dtype, seed=self.seed_generator)
+                for shift in norm.lookups.shifts
+            ]
+        return norm.scaled(norm.rows(drawn), length), scope.updates
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments, with the model's own configuration."""
+        return {**super().get_config(), "seed": self.seed}
