@@ -15,16 +15,10 @@ SCRIPTS = "step_cost", "vocabulary_scale", "label_scale", "heads", "peers"
 def test_the_pages_show_every_result_as_its_file_has_it():
     pages = [page.read_text(encoding="utf-8") for page in PAGES]
     assert [filled(page) for page in pages] == pages
-    chinese = [page.parent.parent.name == "zh" for page in PAGES]
-    shown, translated = (
-        [
-            mark
-            for page, is_it in zip(pages, chinese, strict=True)
-            if is_it is zh
-            for mark in marks(page)
-        ]
-        for zh in (False, True)
-    )
+    is_chinese = [page.parent.parent.name == "zh" for page in PAGES]
+    named = list(zip(map(marks, pages), is_chinese, strict=True))
+    shown = [mark for found, chinese in named if not chinese for mark in found]
+    translated = [mark for found, chinese in named if chinese for mark in found]
     assert sorted(shown) == sorted(file.name for file in RESULTS.glob("*"))
     assert set(translated) <= set(shown)
 
