@@ -166,7 +166,7 @@ def finite_floats(name: str, value: Any) -> float | tuple[float, ...]:
 
 
 def missing_value(missing_label: Any) -> float | None:
-    """Return `missing_label` as a `float` outside [0, 1], or None, or raise."""
+    """Return `missing_label`, None or a finite number outside [0, 1], else raise."""
     if missing_label is None:
         return None
     value = finite_float("missing_label", missing_label)
@@ -175,7 +175,7 @@ def missing_value(missing_label: Any) -> float | None:
             "`missing_label` must lie outside [0, 1], where labels are: usually it is -1. "
             f"Received: missing_label={missing_label!r}"
         )
-    return value
+    return int(value) if value == int(value) else value
 
 
 def labels_shape(shape: Any) -> tuple[int | None, ...]:
@@ -205,13 +205,27 @@ def boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def dense_labels(y_true: Any) -> Any:
-    """Return multi-hot labels as a dense tensor: also those of SciPy, and sparse tensors."""
-    if hasattr(y_true, "toarray"):
+def dense_labels(y_true: Any, indices: bool = False) -> Any:
+    """Return labels as a tensor, sparse matrices with their zeros.
+
+    Args:
+        y_true: A tensor, an array, a sparse matrix of SciPy or of the backend, or a ragged tensor.
+        indices: Whether these may be lists of indices, of which ragged ones are padded with -1.
+    """
+    if hasattr(y_true, "to_tensor"):  # A `tf.RaggedTensor`.
+        if not indices:
+            raise ValueError(
+                "`y_true` must be multi-hot, one value a label. Received: a tf.RaggedTensor. Lists "
+                "of label indices go to the sparse form of the loss, "
+                "`SparseMultilabelCategoricalCrossentropy`, or become multi-hot by "
+                "`keras.layers.CategoryEncoding`."
+            )
+        is_unsigned = np.dtype(y_true.dtype.as_numpy_dtype).kind == "u"
+        y_true = (keras.ops.cast(y_true, "int64") if is_unsigned else y_true).to_tensor(-1)
+        if keras.backend.backend() != "tensorflow":
+            y_true = y_true.numpy()
+    elif hasattr(y_true, "toarray"):  # A matrix of SciPy.
         y_true = y_true.toarray()
-    if type(y_true).__name__ == "RaggedTensor":
-        raise ValueError(
-            "`y_true` must be multi-hot, of the shape of `y_pred`. Received: a tf.RaggedTensor, as "
-            "of label indices, which `keras.layers.CategoryEncoding` makes multi-hot."
-        )
+    elif getattr(y_true, "is_sparse", False) or getattr(y_true, "is_sparse_csr", False):
+        y_true = y_true.to_dense()  # A tensor of torch.
     return keras.ops.convert_to_tensor(y_true, sparse=False)

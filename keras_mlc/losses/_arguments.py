@@ -1,7 +1,5 @@
 """Checks of arguments that the losses of several labels share."""
 
-import math
-import numbers
 from typing import Any
 
 import keras
@@ -36,19 +34,6 @@ def checked_scores(y_pred: Tensor, label_weights: Any = None) -> Tensor:
                 f"{len(label_weights)} numbers, y_pred.shape={shape}"
             )
     return ops.cast(y_pred, at_least_float32(dtype))
-
-
-def checked_missing_label(value: Any) -> float | None:
-    """Return `missing_label`, None or a finite number outside [0, 1]."""
-    if value is None:
-        return None
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or 0 <= value <= 1:
-        raise ValueError(
-            "`missing_label` must be None or a finite number outside [0, 1], usually -1. "
-            f"Received: missing_label={value!r}"
-        )
-    return int(value) if value == int(value) else float(value)
 
 
 def checked_label_weights(value: Any) -> np.ndarray | None:

@@ -10,30 +10,6 @@ from keras_mlc._typing import Tensor
 from keras_mlc._validation import seen_on_host
 
 
-def as_dense(y_true: Any, indices: bool = False) -> Tensor:
-    """Return labels as a tensor, sparse matrices with their zeros.
-
-    Args:
-        y_true: A tensor, an array, a sparse matrix of SciPy or of the backend, or a ragged tensor.
-        indices: Whether these may be lists of indices, of which ragged ones are padded with -1.
-    """
-    if hasattr(y_true, "to_tensor"):  # A `tf.RaggedTensor`.
-        if not indices:
-            raise ValueError(
-                "`y_true` must hold one value a label. Received: a ragged tensor. Lists of label "
-                "indices go to the sparse form, `SparseMultilabelCategoricalCrossentropy`."
-            )
-        is_unsigned = np.dtype(y_true.dtype.as_numpy_dtype).kind == "u"
-        y_true = (ops.cast(y_true, "int64") if is_unsigned else y_true).to_tensor(-1)
-        if keras.backend.backend() != "tensorflow":
-            y_true = y_true.numpy()
-    elif hasattr(y_true, "toarray"):  # A matrix of SciPy.
-        y_true = y_true.toarray()
-    elif getattr(y_true, "is_sparse", False) or getattr(y_true, "is_sparse_csr", False):
-        y_true = y_true.to_dense()  # A tensor of torch.
-    return ops.convert_to_tensor(y_true, sparse=False)
-
-
 def is_sparse(y_true: Any) -> bool:
     """Whether labels are a sparse matrix, of SciPy or of a backend."""
     names = ("SparseTensor", "BCOO", "BCSR")

@@ -6,12 +6,17 @@ import keras
 from keras import ops
 
 from keras_mlc._typing import Reduction, Tensor
-from keras_mlc._validation import dropout_rate, non_negative_float, same_shape
+from keras_mlc._validation import (
+    dense_labels,
+    dropout_rate,
+    missing_value,
+    non_negative_float,
+    same_shape,
+)
 from keras_mlc.losses._activation import warn_of_activation
-from keras_mlc.losses._arguments import checked_missing_label, checked_scores
+from keras_mlc.losses._arguments import checked_scores
 from keras_mlc.losses._labels import (
     Check,
-    as_dense,
     check_labels,
     check_probabilities,
     split_missing,
@@ -87,7 +92,7 @@ def asymmetric_loss(
         non_negative_float("gamma_positive", gamma_positive),
         dropout_rate("clip", clip),
         from_logits,
-        checked_missing_label(missing_label),
+        missing_value(missing_label),
     )
 
 
@@ -100,7 +105,7 @@ def _values(
     from_logits: bool,
     missing_label: float | None,
 ) -> Tensor:
-    y_true, y_pred = as_dense(y_true), checked_scores(y_pred)
+    y_true, y_pred = dense_labels(y_true), checked_scores(y_pred)
     y_true = same_shape(y_true, y_pred)
     check = Check()
     if missing_label is None:
@@ -204,7 +209,7 @@ class AsymmetricLoss(RowLoss):
         self.gamma_positive = non_negative_float("gamma_positive", gamma_positive)
         self.clip = dropout_rate("clip", clip)
         self.from_logits = bool(from_logits)
-        self.missing_label = checked_missing_label(missing_label)
+        self.missing_label = missing_value(missing_label)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample."""

@@ -8,9 +8,8 @@ from keras import ops
 
 from keras_mlc._embeddings import check_embedding, embedding_name, embedding_of, locate
 from keras_mlc._typing import Reduction, Tensor
-from keras_mlc._validation import non_negative_float, same_shape
+from keras_mlc._validation import dense_labels, non_negative_float, same_shape
 from keras_mlc.losses import _bases as bases
-from keras_mlc.losses._labels import as_dense
 from keras_mlc.losses._row_loss import reduced
 
 
@@ -174,7 +173,7 @@ def _base_value(
     if type(base).__call__ is not keras.losses.Loss.__call__:
         return base(y_true, y_pred, sample_weight)
     is_dense = bases.function_of(getattr(base, "function", base)) in bases.DENSE
-    labels = ops.cast(as_dense(y_true, indices=not is_dense), base.dtype)
+    labels = ops.cast(dense_labels(y_true, indices=not is_dense), base.dtype)
     outputs = ops.convert_to_tensor(y_pred, dtype=base.dtype)
     if is_dense:
         labels, outputs = _same_rank(labels, outputs)

@@ -7,15 +7,14 @@ import numpy as np
 from keras import ops
 
 from keras_mlc._typing import Reduction, Tensor
-from keras_mlc._validation import same_shape
+from keras_mlc._validation import dense_labels, missing_value, same_shape
 from keras_mlc.losses._activation import warn_of_activation
 from keras_mlc.losses._arguments import (
     checked_label_weights,
-    checked_missing_label,
     checked_scores,
     log_weights,
 )
-from keras_mlc.losses._labels import Check, as_dense, check_labels, split_missing
+from keras_mlc.losses._labels import Check, check_labels, split_missing
 from keras_mlc.losses._log_sum_exp import log1p_sum_exp, maximum
 from keras_mlc.losses._row_loss import RowLoss
 
@@ -76,14 +75,14 @@ def multilabel_categorical_crossentropy(
           2022](https://arxiv.org/abs/2208.02955)
     """
     warn_of_activation(y_pred, "multilabel_categorical_crossentropy")
-    missing_label = checked_missing_label(missing_label)
+    missing_label = missing_value(missing_label)
     return _values(y_true, y_pred, missing_label, checked_label_weights(label_weights))
 
 
 def _values(
     y_true: Tensor, y_pred: Tensor, missing_label: float | None, label_weights: np.ndarray | None
 ) -> Tensor:
-    y_true, y_pred = as_dense(y_true), checked_scores(y_pred, label_weights)
+    y_true, y_pred = dense_labels(y_true), checked_scores(y_pred, label_weights)
     y_true = same_shape(y_true, y_pred)
     check = Check()
     negative, positive = _log_weights(y_true, y_pred.dtype, missing_label, check)
@@ -170,7 +169,7 @@ class MultilabelCategoricalCrossentropy(RowLoss):
         label_weights: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.missing_label = checked_missing_label(missing_label)
+        self.missing_label = missing_value(missing_label)
         self.label_weights = checked_label_weights(label_weights)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

@@ -10,11 +10,10 @@ from keras import ops
 
 from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Divergence, Reduction, Tensor
-from keras_mlc._validation import non_negative_float, one_of, same_shape, seen
+from keras_mlc._validation import dense_labels, non_negative_float, one_of, same_shape, seen
 from keras_mlc.losses import _bases as bases
 from keras_mlc.losses._labels import (
     Check,
-    as_dense,
     check_classes,
     check_labels,
     check_probabilities,
@@ -135,7 +134,7 @@ class RDropLoss(RowLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each row."""
-        y_true = as_dense(y_true, indices=self._function not in bases.DENSE)
+        y_true = dense_labels(y_true, indices=self._function not in bases.DENSE)
         y_pred = ops.convert_to_tensor(y_pred)
         y_pred = ops.cast(y_pred, at_least_float32(y_pred.dtype))
         if y_pred.shape[-1:] == (1,) and len(y_true.shape) == len(y_pred.shape) - 1:

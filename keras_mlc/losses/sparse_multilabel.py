@@ -7,10 +7,10 @@ import numpy as np
 from keras import ops
 
 from keras_mlc._typing import Reduction, Tensor
-from keras_mlc._validation import shapes_differ
+from keras_mlc._validation import dense_labels, shapes_differ
 from keras_mlc.losses._activation import warn_of_activation
 from keras_mlc.losses._arguments import checked_label_weights, checked_scores, log_weights
-from keras_mlc.losses._labels import Check, as_dense, check_indices, is_sparse
+from keras_mlc.losses._labels import Check, check_indices, is_sparse
 from keras_mlc.losses._log_sum_exp import log1p_shifted, log1p_sum_exp
 from keras_mlc.losses._row_loss import RowLoss
 
@@ -118,7 +118,7 @@ def _checked_indices(check: Check, y_true: Any, y_pred: Tensor) -> Tensor:
             f"Received: a sparse matrix, {type(y_true).__name__}. Dense labels, as which it "
             "counts, go to `multilabel_categorical_crossentropy`."
         )
-    y_true = as_dense(y_true, indices=True)
+    y_true = dense_labels(y_true, indices=True)
     labels, scores = tuple(y_true.shape), tuple(y_pred.shape)
     if len(labels) != len(scores) or shapes_differ(labels[:-1], scores[:-1]):
         raise ValueError(

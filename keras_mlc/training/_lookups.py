@@ -64,24 +64,31 @@ class LookUps:
                 self._stack.enter_context(_replaced(layer, name, moved))
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, error: Any, *_: Any) -> None:
         self._stack.close()
+        if error is None and self.given is not None and len(self.shifts) != len(self.given):
+            raise RuntimeError(
+                f"The embeddings were called {len(self.given)} times in the first pass of a step, "
+                f"and {len(self.shifts)} times in a later pass. A model must look up the same "
+                "vectors at every call on a batch."
+            )
 
     def _move(self, number: int, call: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Return what `call`, a layer's, returns, moved."""
         layer = self.embeddings[number].layer
-        if number in self._open or kwargs.get("reverse"):  # a call within a call moves once
+        arguments = inspect.signature(type(layer).call).bind_partial(layer, inputs, *args, **kwargs)
+        if number in self._open or arguments.arguments.get("reverse"):
             return call(inputs, *args, **kwargs)
-        self._open.add(number)
+        self._open.add(number)  # A call within a call is moved once.
         try:
             vectors = call(inputs, *args, **kwargs)
         finally:
             self._open.remove(number)
-        ids, mask = _ids(layer, inputs, vectors, kwargs), _mask(layer, inputs, vectors)
+        ids, mask = _ids(layer, inputs, vectors, arguments), _mask(layer, inputs, vectors)
         is_ragged = hasattr(vectors, "with_flat_values")
         flat = vectors.flat_values if is_ragged else vectors
         samples = vectors.value_rowids() if is_ragged else None
-        moved = flat + ops.cast(self._shift(layer, flat), flat.dtype)
+        moved = flat + ops.cast(self._shift(flat), flat.dtype)
         moved = vectors.with_flat_values(moved) if is_ragged else moved
         self.found.append(LookUp(ids, _like(mask, flat), samples))
         self.numbers.append(number)
@@ -89,18 +96,12 @@ class LookUps:
             _keras_internals.with_mask(moved, own)
         return moved
 
-    def _shift(self, layer: keras.Layer, vectors: Tensor) -> Tensor:
+    def _shift(self, vectors: Tensor) -> Tensor:
         place = len(self.shifts)
-        if self.given is None:
+        if self.given is None or place >= len(self.given):
             shift = ops.zeros_like(vectors, dtype=at_least_float32(vectors.dtype))
-        elif place < len(self.given):
-            # TensorFlow forgets shapes where replicas exchange vectors.
+        else:  # TensorFlow forgets shapes where replicas exchange vectors.
             shift = ops.reshape(self.given[place], ops.shape(vectors))
-        else:
-            raise RuntimeError(
-                f"The layer {layer.name!r} was called more often in a later pass of a step than in "
-                "the first. A model must look up the same vectors at every call on a batch."
-            )
         self.shifts.append(self.watch(shift) if self.wanted else shift)
         return self.shifts[-1]
 
@@ -149,18 +150,16 @@ def _just_call(_: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
     return call
 
 
-def _ids(layer: keras.Layer, inputs: Any, vectors: Any, kwargs: dict[str, Any]) -> Tensor:
+def _ids(layer: keras.Layer, inputs: Any, vectors: Any, arguments: Any) -> Tensor:
     """Return the rows that `layer` has looked up, as far as its inputs say which."""
     if hasattr(vectors, "with_flat_values"):
         return ops.cast(inputs.flat_values, "int32")
-    parameters = inspect.signature(type(layer).call).parameters
-    if "start_index" in parameters and "positions" in parameters:  # of positions, not of tokens
-        shape = ops.shape(vectors)[:-1]
-        steps = ops.arange(shape[-1], dtype="int32") + ops.cast(
-            kwargs.get("start_index", 0), "int32"
-        )
-        positions = kwargs.get("positions")
-        return ops.broadcast_to(steps if positions is None else positions, shape)
+    if {"start_index", "positions"} <= set(arguments.signature.parameters):  # no tokens at all
+        shape, given = ops.shape(vectors)[:-1], arguments.arguments
+        rows = given.get("positions")
+        if rows is None:
+            rows = given.get("start_index", 0) + ops.arange(shape[-1], dtype="int32")
+        return ops.broadcast_to(ops.cast(rows, "int32"), shape)
     ids = ops.convert_to_tensor(inputs, sparse=False)
     shapes = tuple(ids.shape), tuple(vectors.shape[:-1])
     if len(shapes[0]) != len(shapes[1]) or any(

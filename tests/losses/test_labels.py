@@ -228,5 +228,5 @@ def test_ragged_indices(dtype):
     pairs = tf.ragged.constant([[0, 3], [0, 3], [2], [2]], dtype="int64")
     loss = RDropLoss(SparseMultilabelCategoricalCrossentropy(), from_logits=True)
     close(loss(pairs, SCORES), loss(INDICES, SCORES))
-    with pytest.raises(ValueError, match=r"ragged.*SparseMultilabelCategoricalCrossentropy"):
+    with pytest.raises(ValueError, match=r"RaggedTensor.*SparseMultilabelCategoricalCrossentropy"):
         MultilabelCategoricalCrossentropy(missing_label=-1)(ragged, SCORES)

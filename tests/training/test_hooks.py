@@ -138,7 +138,7 @@ def test_looking_up_more_often_in_a_later_pass_is_an_error():
     trainer = FGMTrainer(model, "tokens")
     trainer.compile("sgd", "mse", **EAGER)
     before = values(model.variables)
-    with pytest.raises(Exception, match="'tokens' was called more often in a later pass"):
+    with pytest.raises(Exception, match=r"in the first pass.*times in a later pass"):
         trainer.train_on_batch(TOKENS, LABELS)
     same(values(model.variables), before)
 

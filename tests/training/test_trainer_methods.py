@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from backends import skip_where_keras_is_too_old_to_export, to_numpy
+from backends import to_numpy
 from keras_mlc.training import FGMTrainer, FreeLBTrainer, GradientPenaltyTrainer, VATTrainer
 from training.fgm_models import LABELS, TOKENS, differ, same, text_model, train, values
 
@@ -196,9 +196,10 @@ def test_exporting_after_fit(trainer_class, tmp_path):
     trainer.predict(TOKENS, verbose=0)
     tf = pytest.importorskip("tensorflow")
     try:
-        trainer.export(str(tmp_path / "model"), verbose=False)
-    except Exception as error:
-        skip_where_keras_is_too_old_to_export(error)
+        trainer.model.export(str(tmp_path / "alone"), verbose=False)
+    except Exception:
+        pytest.skip("this Keras exports no model with named inputs on this backend")
+    trainer.export(str(tmp_path / "model"), verbose=False)
     served = tf.saved_model.load(str(tmp_path / "model"))
     scores = served.serve(tf.constant(TOKENS, tf.int32)).numpy()
     same([scores], [trainer.predict(TOKENS, verbose=0)], 1e-5)
