@@ -1,9 +1,9 @@
 """albert-tiny + multi-label cross-entropy: one loss over all labels at once.
 
 The scores of a text's labels are pushed above 0 and all others below, and the hardest ones weigh
-most, as in a softmax. There is no probability and no threshold to tune: a label is predicted
-where its score is above 0. This is also the plain row to compare FGM and the gradient penalty
-with: they add one line each.
+most, as in a softmax. A label is predicted where its score is above 0, which is a sound default;
+`--tune-thresholds` chooses better ones on held-out rows. This is also the plain row to compare FGM
+and the gradient penalty with: they add one line each.
 
     python examples/multilabel_crossentropy.py
 """

@@ -18,7 +18,15 @@ from results import as_markdown, read_result
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     ROOT / "docs" / page
-    for page in ("benchmarks.md", "guides/label_thresholds.md", "guides/score_calibration.md")
+    for page in (
+        "benchmarks.md",
+        "guides/label_thresholds.md",
+        "guides/score_calibration.md",
+        "recipes/class_imbalance.md",
+        "zh/guides/label_thresholds.md",
+        "zh/guides/score_calibration.md",
+        "zh/recipes/class_imbalance.md",
+    )
 ]
 RESULTS = ROOT / "docs/benchmarks"
 
