@@ -77,6 +77,11 @@ def subplots(columns, width=8, height=3.4, **kwargs):
     return plt.subplots(1, columns, figsize=(width, height), layout="constrained", **kwargs)
 
 
+def chinese_font():
+    """Return a context in which pictures have Chinese letters, from the free WenQuanYi font."""
+    return plt.rc_context({"font.family": ["DejaVu Sans", "WenQuanYi Micro Hei"]})
+
+
 def save(figure, name, **metadata):
     """Write docs/images/<name>.png, without the date and the versions that would change it."""
     IMAGES.mkdir(exist_ok=True)
