@@ -98,8 +98,14 @@ def test_each_page_leads_to_itself_in_the_other_language(site):
         page = Page(site / path)
         return {a["hreflang"]: a["href"] for a in page.values("a") if "hreflang" in a}
 
-    assert languages_of("guides/r_drop.html") == {"en": "r_drop.html", "zh": "../zh/guides/r_drop.html"}
-    assert languages_of("zh/guides/r_drop.html") == {"en": "../../guides/r_drop.html", "zh": "r_drop.html"}
+    assert languages_of("guides/r_drop.html") == {
+        "en": "r_drop.html",
+        "zh": "../zh/guides/r_drop.html",
+    }
+    assert languages_of("zh/guides/r_drop.html") == {
+        "en": "../../guides/r_drop.html",
+        "zh": "r_drop.html",
+    }
     assert languages_of("benchmarks.html") == {"en": "benchmarks.html", "zh": "zh/index.html"}
 
 
@@ -162,7 +168,11 @@ DOCS = [
     {"location": "guides/r_drop.html", "title": "FGM", "text": "adversarial"},
     {"location": "guides/r_drop.html#cost", "title": "Cost", "text": "time", "boost": 2},
     {"location": "benchmarks.html", "title": "Cost", "text": "time", "boost": 2},
-    {"location": "zh/guides/r_drop.html", "title": "多\u200b设备\u200b与\u200b多机", "text": "多标签"},
+    {
+        "location": "zh/guides/r_drop.html",
+        "title": "多\u200b设备\u200b与\u200b多机",
+        "text": "多标签",
+    },
 ]
 
 

@@ -22,7 +22,7 @@ from keras_mlc.losses import MultilabelCategoricalCrossentropy
 
 BATCH, SHOWN = 32, 16
 EPSILONS = np.array([0, 0.125, 0.25, 0.5, 0.75, 1, 1.5, 2])
-SIZES = 4, 8, 16, 32, 64, 128, 256
+SIZES, DRAWS = (4, 8, 16, 32, 64, 128, 256), 10
 CHINESE = {
     "norm of the row of δ, ε = 1": "δ 各行的范数，ε = 1",
     "{} of the {} rows that move; {:,} in all": "被挪动的 {1} 行里的前 {0} 行；共 {2:,} 行",
@@ -31,12 +31,12 @@ CHINESE = {
     "ε, the norm of δ": "ε，即 δ 的范数",
     "increase of the loss, from {:.2f}": "损失的上升量，原为 {:.2f}",
     "texts in the batch": "batch 里的文本数",
-    "norm of δ of one text, ε = 1": "单条文本的 δ 的范数，ε = 1",
+    "increase of the loss, ε = 0.5": "损失的上升量，ε = 0.5",
 }
 
 
 def main():
-    """Draw delta's rows, the loss uphill and in random directions, and what a text gets of it."""
+    """Draw delta's rows, and the loss uphill, against epsilon and against the batch size."""
     (tokens, labels), _, _ = load_tokens()
     embedding, pooling = pretrained_vectors(), AttentionPooling()
     inputs = keras.Input((LENGTH,), dtype="int32")
@@ -51,21 +51,21 @@ def main():
         scores = classify(pooling(vectors, mask=embedding.compute_mask(batch)))
         return loss(targets, scores)
 
-    def slopes(size):
-        batch, shift = tokens[:size], tf.zeros((size, LENGTH, embedding.output_dim))
+    def uphill(batch, targets):
+        """Return the gradient of the matrix, what both norms add to vectors, and the loss."""
+        shift = tf.zeros((*batch.shape, embedding.output_dim))
         with tf.GradientTape() as tape:
             tape.watch(shift)
-            value = loss_at(shift, batch, labels[:size])
-        return batch, tape.gradient(value, shift).numpy(), float(value)
-
-    def by_token(batch, slope):
-        """Return the sum for each row of the matrix."""
+            value = loss_at(shift, batch, targets)
+        slope = tape.gradient(value, shift).numpy()
         rows = np.zeros(embedding.embeddings.shape, slope.dtype)
         np.add.at(rows, batch, slope)
-        return rows
+        whole = rows[batch] * (batch != 0)[..., None] / np.linalg.norm(rows)
+        each = slope / np.linalg.norm(slope, axis=(1, 2), keepdims=True)
+        return rows, whole, each, float(value)
 
-    batch, slope, value = slopes(BATCH)
-    gradient = by_token(batch, slope)
+    batch, targets = tokens[:BATCH], labels[:BATCH]
+    gradient, whole, each, value = uphill(batch, targets)
     size = np.linalg.norm(gradient)
     delta = gradient / (size + 1e-8)
     norms = np.linalg.norm(delta, axis=1)
@@ -73,24 +73,24 @@ def main():
     print(f"{len(lengths)} of {len(norms)} rows move, {lengths.mean():.2f} long on average")
 
     def rises(shift):
-        return [float(loss_at(e * shift, batch, labels[:BATCH])) - value for e in EPSILONS]
+        return [float(loss_at(e * shift, batch, targets)) - value for e in EPSILONS]
 
     rng = np.random.default_rng(0)
     draws = []
     for _ in range(10):  # Of the same norm, over the same rows.
         draw = rng.normal(size=delta.shape) * (norms > 0)[:, None]
         draws.append((draw / np.linalg.norm(draw)).astype("float32")[batch])
-    of_text = np.linalg.norm(slope, axis=(1, 2), keepdims=True)
-    uphill = rises(delta[batch])
-    each = rises(slope / of_text)
+    whole, each = rises(whole), rises(each)
     anywhere = [rises(draw) for draw in draws]
-    shares = []
-    for number in SIZES:
-        ids, slope, _ = slopes(number)
-        rows = by_token(ids, slope)
-        moves = (rows / np.linalg.norm(rows))[ids] * (ids != 0)[..., None]
-        shares.append(np.linalg.norm(moves, axis=(1, 2)))
-    means = [float(np.mean(share)) for share in shares]
+    by_size = np.zeros((2, len(SIZES), DRAWS))
+    for column, number in enumerate(SIZES):
+        for turn in range(DRAWS):
+            chosen = rng.permutation(len(tokens))[:number]
+            ids, wanted = tokens[chosen], labels[chosen]
+            _, *both, start = uphill(ids, wanted)
+            for norm, shift in enumerate(both):
+                rise = float(loss_at(0.5 * shift, ids, wanted)) - start
+                by_size[norm, column, turn] = rise
 
     def draw_picture(name, say):
         figure, (left, middle, right) = subplots(3, 10, 3.8, width_ratios=[1.1, 1.2, 1])
@@ -105,8 +105,12 @@ def main():
         left.set_title(title)
 
         line = say("along the gradient")
-        middle.plot(EPSILONS, each, color=GREEN, marker="o", markersize=3, label=f'{line}, "sample"')
-        middle.plot(EPSILONS, uphill, color=ORANGE, marker="o", markersize=3, label=f'{line}, "batch"')
+        middle.plot(
+            EPSILONS, each, color=GREEN, marker="o", markersize=3, label=f'{line}, "sample"'
+        )
+        middle.plot(
+            EPSILONS, whole, color=ORANGE, marker="o", markersize=3, label=f'{line}, "batch"'
+        )
         middle.plot(EPSILONS, EPSILONS * size, "--", color=BLUE, linewidth=1, label="ε · ‖g‖")
         mean, low, high = (take(anywhere, axis=0) for take in (np.mean, np.min, np.max))
         middle.plot(EPSILONS, mean, color=GREY, label=say("random, mean of 10 draws"))
@@ -115,24 +119,27 @@ def main():
         middle.set_ylabel(say("increase of the loss, from {:.2f}").format(value))
         middle.legend(loc="upper left")
 
-        right.axhline(1, color=GREEN, label='"sample"')
-        right.plot(SIZES, means, color=ORANGE, marker="o", markersize=3, label='"batch"')
-        low, high = np.transpose([np.quantile(share, [0.1, 0.9]) for share in shares])
-        right.fill_between(SIZES, low, high, color=ORANGE, alpha=0.25, linewidth=0)
+        lines = ((by_size[1], GREEN, '"sample"'), (by_size[0], ORANGE, '"batch"'))
+        for rise, color, label in lines:
+            mean = rise.mean(axis=1)
+            right.plot(SIZES, mean, color=color, marker="o", markersize=3, label=label)
+            low, high = rise.min(axis=1), rise.max(axis=1)
+            right.fill_between(SIZES, low, high, color=color, alpha=0.25, linewidth=0)
         right.set_xscale("log", base=2)
         right.set_xticks(SIZES, SIZES)
-        right.set_ylim(0, 1.08)
+        right.set_ylim(0)
         right.set_xlabel(say("texts in the batch"))
-        right.set_ylabel(say("norm of δ of one text, ε = 1"))
+        right.set_ylabel(say("increase of the loss, ε = 0.5"))
         right.legend(loc="center right")
         save(figure, name)
 
     draw_picture("perturbation", str)
     with chinese_font():
         draw_picture("perturbation.zh", CHINESE.__getitem__)
-    for name, rise in (("batch", uphill), ("sample", each), ("random", np.mean(anywhere, axis=0))):
+    for name, rise in (("batch", whole), ("sample", each), ("random", np.mean(anywhere, axis=0))):
         print(name, [f"{e}: {v:.3f}" for e, v in zip(EPSILONS, rise, strict=True)])
-    print("a text's share:", [f"{n}: {m:.3f}" for n, m in zip(SIZES, means, strict=True)])
+    for name, rise in zip(("batch", "sample"), by_size.mean(axis=2), strict=True):
+        print(name, [f"{n} texts: {v:.3f}" for n, v in zip(SIZES, rise, strict=True)])
 
 
 if __name__ == "__main__":
