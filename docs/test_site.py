@@ -87,7 +87,7 @@ def test_canonical_addresses(site):
 
 
 def test_nothing_asks_for_stars_or_for_maps_of_the_site_beside_a_page(site):
-    for path in (site / "index.html", site / "zh/guides/fgm.html", site / "404.html"):
+    for path in (site / "index.html", site / "zh/guides/r_drop.html", site / "404.html"):
         page = Page(path)
         assert not page.values("link", rel="alternate")
         assert not [a for _, a in page.tags if a.get("data-md-component") == "source"]
@@ -98,21 +98,27 @@ def test_each_page_leads_to_itself_in_the_other_language(site):
         page = Page(site / path)
         return {a["hreflang"]: a["href"] for a in page.values("a") if "hreflang" in a}
 
-    assert languages_of("guides/fgm.html") == {"en": "fgm.html", "zh": "../zh/guides/fgm.html"}
-    assert languages_of("zh/guides/fgm.html") == {"en": "../../guides/fgm.html", "zh": "fgm.html"}
+    assert languages_of("guides/r_drop.html") == {
+        "en": "r_drop.html",
+        "zh": "../zh/guides/r_drop.html",
+    }
+    assert languages_of("zh/guides/r_drop.html") == {
+        "en": "../../guides/r_drop.html",
+        "zh": "r_drop.html",
+    }
     assert languages_of("benchmarks.html") == {"en": "benchmarks.html", "zh": "zh/index.html"}
 
 
 def test_untranslated_pages_are_in_the_chinese_navigation_with_a_mark(site):
-    links = Page(site / "zh/guides/fgm.html").links
-    assert "R-Drop" in links["r_drop.html"]
+    links = Page(site / "zh/guides/r_drop.html").links
+    assert "TextCNN" in links["text_cnn.html"]
     assert set(links["../../benchmarks.html"]) == {f"开销{languages.MARK}"}
     tab, item = links["../../api/AttentionPooling.html"][:2]  # the section has the mark for all
     assert (tab, item) == (f"API{languages.MARK}", "AttentionPooling")
-    assert languages.MARK not in (site / "guides/fgm.html").read_text(encoding="utf-8")
+    assert languages.MARK not in (site / "guides/r_drop.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", ["index.html", "guides/fgm.html", "recipes/from_bce.html"])
+@pytest.mark.parametrize("path", ["index.html", "guides/r_drop.html", "recipes/from_bce.html"])
 def test_the_navigations_keep_to_one_language_and_its_order(site, path):
     def next_of(path):
         return [a["href"] for a in Page(site / path).values("link", rel="next")]
@@ -123,7 +129,7 @@ def test_the_navigations_keep_to_one_language_and_its_order(site, path):
 
 
 def test_titles_of_the_chinese_navigation_come_from_the_settings(site):
-    links = Page(site / "zh/guides/fgm.html").links
+    links = Page(site / "zh/guides/r_drop.html").links
     assert "开始" in links["../index.html"]
 
 
@@ -159,10 +165,14 @@ for (const data of messages) listener({ data });
 console.log(JSON.stringify(messages));
 """
 DOCS = [
-    {"location": "guides/fgm.html", "title": "FGM", "text": "adversarial"},
-    {"location": "guides/fgm.html#cost", "title": "Cost", "text": "time", "boost": 2},
+    {"location": "guides/r_drop.html", "title": "FGM", "text": "adversarial"},
+    {"location": "guides/r_drop.html#cost", "title": "Cost", "text": "time", "boost": 2},
     {"location": "benchmarks.html", "title": "Cost", "text": "time", "boost": 2},
-    {"location": "zh/guides/fgm.html", "title": "多\u200b设备\u200b与\u200b多机", "text": "多标签"},
+    {
+        "location": "zh/guides/r_drop.html",
+        "title": "多\u200b设备\u200b与\u200b多机",
+        "text": "多标签",
+    },
 ]
 
 
@@ -180,9 +190,9 @@ def search(language, *queries):
 @pytest.mark.skipif(not NODE, reason="there is no node to run the search with")
 def test_the_search_keeps_the_languages_apart():
     english, _ = search("en")
-    assert english == {"guides/fgm.html": 1, "guides/fgm.html#cost": 2, "benchmarks.html": 2}
+    assert english == {"guides/r_drop.html": 1, "guides/r_drop.html#cost": 2, "benchmarks.html": 2}
     chinese, _ = search("zh")
-    assert chinese == {"zh/guides/fgm.html": 1, "benchmarks.html": 2e-4}
+    assert chinese == {"zh/guides/r_drop.html": 1, "benchmarks.html": 2e-4}
 
 
 @pytest.mark.skipif(not NODE, reason="there is no node to run the search with")

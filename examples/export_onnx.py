@@ -3,13 +3,14 @@
     python examples/export_onnx.py runs/mine/models/sigmoid-seed0 --int8
     python examples/predict.py runs/mine/models/sigmoid-seed0 texts.txt --onnx
 
-This writes `model.onnx` into the model's folder. The file computes in float32; with `--int8` the
+This writes `model.onnx` into the model's folder. It gives what the model gives, by name: `labels`
+(0 and 1), `probabilities` and `scores`. The file computes in float32; with `--int8` the
 matrices of dense layers are rounded to 8 bits, in which most processors multiply faster. The scale
 of what they are multiplied with is that of the batch, so a text's scores depend a little on the
 texts that are computed with it.
 
-With FILE, texts one a line, it says how far the scores are from those of Keras in float32, and how
-many answers are others: labels above and below their thresholds, or levels of aspects.
+With FILE, texts one a line, it says how far scores and probabilities are from those of Keras in
+float32, and how many answers are others: labels, or levels of aspects.
 """
 
 import argparse
@@ -22,7 +23,8 @@ from itertools import islice
 from pathlib import Path
 
 from support.endings import writing
-from support.served import MADE_FROM, MODEL, ONNX, OnnxModel, Predictor, read_model
+from support.predictor import Predictor
+from support.served import MADE_FROM, MODEL, ONNX, PROBABILITIES, OnnxModel, read_model
 from support.settings import fingerprint
 from support.table import DataError, read_lines
 
@@ -113,16 +115,16 @@ def sign(path, model):
 
 
 def compare(served, model, texts):
-    """The largest difference of a score, and the share of answers that are others."""
+    """The largest difference of each output, and the share of answers that are others."""
     expected = Predictor(served, 32)(texts)
     served.model = model
     found = Predictor(served, 32)(texts)
     if served.labels.aspects:
-        others = found.argmax(-1) != expected.argmax(-1)
+        others = found[PROBABILITIES].argmax(-1) != expected[PROBABILITIES].argmax(-1)
     else:
-        thresholds = np.array(served.labels.thresholds, "float32")
-        others = (found > thresholds) != (expected > thresholds)
-    return np.abs(found - expected).max(), others.mean()
+        others = found.pop("labels") != expected.pop("labels")
+    differences = {n: np.abs(found[n] - values).max() for n, values in expected.items()}
+    return differences, others.mean()
 
 
 def main():
@@ -145,11 +147,9 @@ def main():
         sign(partial, served.folder / MODEL)
         model = OnnxModel(partial)
         if texts:
-            difference, others = compare(served, model, texts)
-            print(
-                f"{len(texts):,} texts: scores within {difference:.2g} of Keras's, "
-                f"{others:.2%} of the answers are others"
-            )
+            differences, others = compare(served, model, texts)
+            near = ", ".join(f"{name} within {d:.2g}" for name, d in sorted(differences.items()))
+            print(f"{len(texts):,} texts: {near} of Keras's, {others:.2%} of answers are others")
         os.replace(partial, path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 

@@ -4,12 +4,14 @@
     python examples/predict.py runs/mine/models/sigmoid-seed0 texts.txt > labels.tsv
 
 FILE, or standard input without it, has one text a line. For each a line is printed, in the same
-order: label, score, label, score, ..., separated by tabs, the highest score first. A line without
-text gives an empty line, and so does a text without any label. A fine-grained model prints the
-likeliest level of every aspect with its probability: aspect::level, probability, ...
+order: label, probability, label, probability, ..., separated by tabs, the highest first. A line
+without text gives an empty line, and so does a text without any label. A fine-grained model prints
+the likeliest level of every aspect with its probability: aspect::level, probability, ...
 
-A label is given where its score is above its threshold: the one that `--tune-thresholds` chose in
-training, otherwise 0. Scores are those before an activation, in which 0 is a sigmoid's 0.5.
+Which labels a text gets the model itself decides: those whose score is above the label's threshold,
+which `--tune-thresholds` chose in training, otherwise 0. `--threshold` takes the place of that, and
+`--scores` prints what the probabilities were made of. A threshold is one of what is printed: of
+probabilities, or with `--scores` of scores.
 """
 
 import argparse
@@ -21,7 +23,8 @@ import sys
 import threading
 import time
 
-from support.served import Predictor, read_model
+from support.predictor import Predictor
+from support.served import PROBABILITIES, read_model
 from support.settings import positive
 from support.table import DataError, decode, read_lines
 
@@ -45,8 +48,13 @@ def parse_arguments():
     add = parser.add_argument
     add("model", metavar="MODEL_FOLDER", help="a folder below OUTPUT/models")
     add("file", metavar="FILE", nargs="?", help="UTF-8, gzipped or not; standard input by default")
-    add("--threshold", type=threshold, help="of all labels, in place of the model's own")
+    add(
+        "--threshold",
+        type=threshold,
+        help="give the labels whose probability, or score with --scores, is above this number",
+    )
     add("--top", type=positive, metavar="N", help="the N highest labels, above a threshold or not")
+    add("--scores", action="store_true", help="print scores in place of probabilities")
     add("--batch-size", type=positive, default=32, help="texts that are computed at once")
     add(
         "--bfloat16",
@@ -58,11 +66,16 @@ def parse_arguments():
         action="store_true",
         help="compute what examples/export_onnx.py wrote, in ONNX Runtime; starts without Keras",
     )
-    add("--json", action="store_true", help="print a JSON object {label: score} a line")
+    add("--json", action="store_true", help="print a JSON object {label: probability} a line")
     add("--summary", action="store_true", help="print the speed to standard error at the end")
     arguments = parser.parse_intermixed_args()  # FILE may follow options
     if arguments.bfloat16 and arguments.onnx:
         parser.error("--bfloat16 is for Keras; export_onnx.py has --int8 in its place")
+    if arguments.threshold is not None and not (arguments.scores or 0 <= arguments.threshold <= 1):
+        parser.error(
+            f"--threshold: probabilities lie between 0 and 1, received {arguments.threshold}; "
+            "with --scores it is a threshold of scores"
+        )
     return arguments
 
 
@@ -102,25 +115,38 @@ def in_chunks(lines, size):
         raise end
 
 
-def named_labels(names, thresholds, top):
-    """A function from scores (N, C) to N lists of (label, score), the highest first."""
+def named_labels(names, shown, threshold, top):
+    """A function from outputs (N, C) to N lists of (label, number), the highest first.
+
+    Args:
+        names: of the labels.
+        shown: name of the output that is printed.
+        threshold: what it must be above; None for the model's own labels.
+        top: the highest that are taken; without a threshold, whether the model gives them or not.
+    """
     names = np.array(names, dtype=object)
 
-    def name(scores):
-        given = scores > thresholds
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    def name(outputs):
+        values = outputs[shown]
+        if threshold is not None:
+            given = values > np.float32(threshold)
+        else:
+            given = np.ones(values.shape, bool) if top else outputs["labels"] > 0
+        # of scores, which are apart where probabilities are all 1.0
+        order = np.argsort(-outputs["scores"], axis=1, kind="stable")[:, :top]
         for row, places in enumerate(order):
             places = places[given[row, places]]
-            yield list(zip(names[places], scores[row, places].tolist(), strict=True))
+            yield list(zip(names[places], values[row, places].tolist(), strict=True))
 
     return name
 
 
 def named_levels(aspects):
-    """A function from probabilities (N, A, L) to N lists of (aspect::level, probability)."""
+    """A function from outputs (N, A, L) to N lists of (aspect::level, probability)."""
     names = [[f"{aspect}::{level}" for level in levels] for aspect, levels in aspects.items()]
 
-    def name(probabilities):
+    def name(outputs):
+        probabilities = outputs[PROBABILITIES]
         best = probabilities.argmax(axis=-1).tolist()
         values = probabilities.max(axis=-1).tolist()
         for levels, row in zip(best, values, strict=True):
@@ -154,19 +180,21 @@ def main():
     sys.stdout.reconfigure(encoding="utf-8")
     served = read_model(arguments.model)
     labels = served.labels
-    if labels.aspects and (arguments.threshold is not None or arguments.top is not None):
+    chosen = arguments.threshold is not None or arguments.top is not None or arguments.scores
+    if labels.aspects and chosen:
         raise DataError(
-            "--threshold and --top choose among labels. This model gives one level an aspect."
+            "--threshold, --top and --scores are for labels. This model gives one level an aspect."
         )
     if labels.aspects:
         name = named_levels(labels.aspects)
     else:
-        thresholds = labels.thresholds
-        if arguments.threshold is not None:
-            thresholds = arguments.threshold
-        elif arguments.top:
-            thresholds = -np.inf
-        name = named_labels(labels.labels, np.asarray(thresholds, "float32"), arguments.top)
+        shown = "scores" if arguments.scores else PROBABILITIES
+        if shown not in labels.outputs:
+            raise DataError(
+                f"{served.folder}: the model gives no probabilities: no validation row showed how "
+                "probable labels are. `--scores` prints scores."
+            )
+        name = named_labels(labels.labels, shown, arguments.threshold, arguments.top)
     if arguments.file:
         lines = read_lines(arguments.file)
     else:  # not sys.stdin, which the interpreter closes while a thread may still read it

@@ -6,7 +6,8 @@ Rows are read, split into tokens and shuffled on other threads while the model t
 of them is in memory. Rows that stand together in the file stay near each other: mix the file first
 (`shuf`, below its first line). The labels are those of the first `--label-rows` rows. At the end it
 says how much memory was used at most, and for what share of the time a step waited for its batch.
-OUTPUT is a model's folder as examples/predict.py reads it.
+OUTPUT is a model's folder as examples/predict.py reads it. The first rows of the file, 5 % of those
+whose labels are learned and 1,000 at most, are not trained on: probabilities are fitted to them.
 
 `--read-only` reads the file once, without a model, and says how fast.
 """
@@ -25,6 +26,7 @@ from support.albert_tiny import albert_tiny
 from support.checkpoints import open_checkpoint
 from support.columns import find_roles
 from support.data import default_files, place_of_cell, switched, texts_in, with_text
+from support.decisions import learn
 from support.download import find_checkpoint
 from support.file_options import FileOptions, add_file_options
 from support.files import open_table
@@ -44,6 +46,7 @@ from keras_mlc.losses import MultilabelCategoricalCrossentropy
 
 BLOCK = 1024  # rows that are split into tokens together
 THREADS = 2
+VALIDATION_ROWS = 1000  # at most
 
 
 def parse_arguments():
@@ -70,6 +73,7 @@ class Stream:
 
     Attributes:
         label_names: the labels of the file's first rows, sorted.
+        held_out: number of the file's first rows that are not trained on.
         unknown: number of labels of later rows that are not among them.
     """
 
@@ -84,6 +88,7 @@ class Stream:
         self.roles = find_roles(self.table, first, options)
         _, kept, _ = with_text(self.table, first, self.roles.text)
         first, self.notes = first.iloc[kept], [*self.table.notes]
+        self.held_out = min(VALIDATION_ROWS, len(first) // 20)
         if self.roles.label is None:
             sets = switched(self.table, first, [self.table.columns[i] for i in self.roles.each])
             how = "a column of 0 and 1 for each"
@@ -110,13 +115,19 @@ class Stream:
         where = partial(place_of_cell, [self.table], [frame])
         return self.reader(frame[self.roles.label].tolist(), where)
 
-    def blocks(self, passes):
-        """Yield the texts and the labels of some rows at once; without end by default."""
+    def blocks(self, passes, skipped=0):
+        """Yield the texts and the labels of some rows at once; without end by default.
+
+        A number of the file's first rows is passed over each time.
+        """
         for _ in itertools.count() if passes is None else range(passes):
+            left = skipped
             for frame in self.table.chunks():
                 texts, kept = texts_in(self.table, frame, self.roles.text)
                 sets = self.sets(frame.iloc[kept])
-                for first in range(0, len(texts), BLOCK):
+                start = min(left, len(texts))
+                left -= start
+                for first in range(start, len(texts), BLOCK):
                     yield texts[first : first + BLOCK], sets[first : first + BLOCK]
 
     def arrays(self, texts, sets):
@@ -129,19 +140,34 @@ class Stream:
             self.unknown += len(names) - len(known)
         return token_ids, labels
 
-    def batches(self, passes=None):
+    def validation(self):
+        """The inputs and labels of the rows that are not trained on."""
+        texts, sets = [], []
+        for some_texts, some_sets in self.blocks(passes=1):
+            texts += some_texts
+            sets += some_sets
+            if len(texts) >= self.held_out:
+                break
+        token_ids, labels = self.arrays(texts[: self.held_out], sets[: self.held_out])
+        return inputs_of(token_ids), labels
+
+    def batches(self, passes=None, skipped=0):
         """Yield shuffled (inputs, labels), for a number of passes over the file."""
-        blocks = ahead(lambda block: self.arrays(*block), self.blocks(passes))
+        blocks = ahead(lambda block: self.arrays(*block), self.blocks(passes, skipped))
         rng = np.random.default_rng(self.arguments.seed)
         for token_ids, labels in shuffled(blocks, self.arguments.buffer, rng):
             for first in range(0, len(labels), self.arguments.batch_size):
                 rows = slice(first, first + self.arguments.batch_size)
-                inputs = {
-                    "token_ids": token_ids[rows],
-                    "segment_ids": np.zeros_like(token_ids[rows]),
-                    "padding_mask": (token_ids[rows] != 0).astype("int32"),
-                }
-                yield inputs, labels[rows]
+                yield inputs_of(token_ids[rows]), labels[rows]
+
+
+def inputs_of(token_ids):
+    """A model's inputs for token ids."""
+    return {
+        "token_ids": token_ids,
+        "segment_ids": np.zeros_like(token_ids),
+        "padding_mask": (token_ids != 0).astype("int32"),
+    }
 
 
 def ahead(function, items):
@@ -208,6 +234,13 @@ def train(model, batches, steps):
     return waited / max(total, 1e-9)
 
 
+def decide(model, inputs, labels):
+    """The layers after the scores; thresholds are 0."""
+    if not len(labels):
+        return learn(np.zeros(labels.shape, "float32"), labels, tune=False)
+    return learn(model.predict(inputs, verbose=0), labels, tune=False)
+
+
 def read(batches):
     """Read all batches, and print how fast."""
     rows = tokens = 0
@@ -240,16 +273,16 @@ def main():
         read(stream.batches(passes=1))
     else:
         model = build(arguments, len(stream.label_names))
-        share = train(model, stream.batches(), arguments.steps)
+        share = train(model, stream.batches(skipped=stream.held_out), arguments.steps)
         print(f"Steps waited {share:.1%} of the time for their batch.")
     if stream.unknown:
         print(f"{stream.unknown:,} labels do not occur in the first rows; they were passed over.")
     print(f"Peak memory {peak_memory():,.0f} MB")
     if arguments.output and not arguments.read_only:
-        names = stream.label_names
-        labels = Labels(path.name, arguments.max_length, names, [0.0] * len(names))
-        write_model(arguments.output, model, vocabulary, labels)
-        print(f"Wrote {arguments.output}")
+        decisions = decide(model, *stream.validation())
+        labels = Labels(path.name, arguments.max_length, stream.label_names)
+        write_model(arguments.output, model, vocabulary, labels, decisions)
+        print(f"Wrote {arguments.output}: {decisions.note}")
 
 
 if __name__ == "__main__":

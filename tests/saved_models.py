@@ -4,16 +4,20 @@ import importlib
 import sys
 
 from support.data import Corpus
+from support.decisions import Decisions
 from support.fine_grained import FineGrained
 from support.saving import write_model
 from support.settings import parse_arguments
 from support.task import Task, vocabulary_of
 
+import keras
 import numpy as np
 
 from albert_checkpoints import SMALL, write_folder
+from keras_mlc.layers import LabelThresholds, ScoreCalibration
 
 LABELS = ["a::x", "b", "标签"]
+SCALE, OFFSET = 2.0, -1.0
 ASPECTS = {"joy": ["none", "some", "much"], "anger": ["none", "some"]}
 TEXTS = [
     "word1 word2 unheard",
@@ -38,11 +42,21 @@ def small_task(folder, monkeypatch, fine_grained=False):
     return Task(settings, corpus, corpus, corpus)
 
 
-def save_row(name, folder, encoder, monkeypatch, thresholds=None):
+def decisions_of(thresholds):
+    """Layers with these thresholds, and with probabilities σ(SCALE * score + OFFSET)."""
+    labels = LabelThresholds(thresholds, name="labels", dtype="float32")
+    probabilities = ScoreCalibration(name="probabilities", dtype="float32")
+    probabilities.build((None, len(thresholds)))
+    probabilities.set_weights([np.array([SCALE]), np.array([OFFSET])])
+    return Decisions(labels, probabilities, "")
+
+
+def save_row(name, folder, encoder, monkeypatch, thresholds=(0.0, 0.0, 0.0)):
     """Save a row's model; return it, as it was built, and its task."""
+    keras.utils.set_random_seed(0)  # so that it stays as it is whether a label is given
     row = importlib.import_module(name)
     task = small_task(encoder, monkeypatch, getattr(row, "FINE_GRAINED", False))
     model = row.build(task)
-    meaning = task.meaning(row.TITLE, thresholds)
-    write_model(folder, model, vocabulary_of(task.settings), meaning)
+    decisions = None if task.fine_grained else decisions_of(thresholds)
+    write_model(folder, model, vocabulary_of(task.settings), task.meaning(row.TITLE), decisions)
     return model, task

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib import font_manager
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 BLUE, ORANGE, GREY, GREEN = "#2b6cb0", "#c05621", "#718096", "#2f855a"
@@ -75,6 +76,15 @@ def subplots(columns, width=8, height=3.4, **kwargs):
         }
     )
     return plt.subplots(1, columns, figsize=(width, height), layout="constrained", **kwargs)
+
+
+def chinese_font():
+    """Return a context in which pictures have Chinese letters, from the free WenQuanYi font."""
+    for path in font_manager.findSystemFonts():
+        if "wqy-microhei" in path:
+            font_manager.fontManager.addfont(path)
+    font_manager.findfont("WenQuanYi Micro Hei", fallback_to_default=False)  # or raise
+    return plt.rc_context({"font.family": ["DejaVu Sans", "WenQuanYi Micro Hei"]})
 
 
 def save(figure, name, **metadata):

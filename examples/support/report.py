@@ -89,12 +89,18 @@ def tuned_cells(results):
     return cells
 
 
+def validation_rows(results):
+    """The number of rows that thresholds were tuned on: of every run the same."""
+    return next(run["tuned"]["validation_rows"] for run in results.runs if run.get("tuned"))
+
+
 def print_table(results):
     rows = [summarise(runs) for runs in results.by_row().values()]
     title = "Test scores (step time: times that of the sigmoid row)"
     show(title, SHORT, [[cells[name] for name in SHORT] for cells in rows])
     if tuned := tuned_cells(results):
-        show("Test scores with tuned thresholds", TUNED, tuned)
+        rows = validation_rows(results)
+        show(f"Test scores with thresholds tuned on {rows:,} validation rows", TUNED, tuned)
 
 
 def command(results):
@@ -128,7 +134,7 @@ def to_markdown(results):
             "## Tuned thresholds",
             "",
             "A label is given above its threshold: 0 in the table above; tuned, what suits the "
-            "validation rows.",
+            f"{validation_rows(results)} validation rows, which were not trained on.",
             "",
             *markdown_table(list(TUNED), tuned),
             "",

@@ -31,7 +31,7 @@ def make_table(settings, arguments, rows, data):
     from support.progress import Live
     from support.report import print_table, to_markdown
     from support.results import Results
-    from support.served import LABELS
+    from support.served import has_model
     from support.training import run_row, run_tfidf
 
     def model_folder(name, seed):
@@ -41,9 +41,12 @@ def make_table(settings, arguments, rows, data):
         name, seed = run["row"], run["seed"]
         if name == "tfidf":
             return None
-        if arguments.save and not (model_folder(name, seed) / LABELS).exists():
+        if arguments.save and not has_model(model_folder(name, seed)):
             return "model"
-        return "tuned thresholds" if arguments.tune_thresholds and "tuned" not in run else None
+        tuned = run.get("tuned", {})  # None where levels have no thresholds
+        if arguments.tune_thresholds and tuned is not None and "validation_rows" not in tuned:
+            return "tuned thresholds"
+        return None
 
     results = Results(arguments.output, settings, lacking)
     todo = [

@@ -14,16 +14,21 @@ from support.tokenizer import copy_vocabulary
 import keras
 
 
-def inference_model(model):
-    """The model from tokens to scores alone, without trainer, loss and optimizer.
+def inference_model(model, decisions=None):
+    """The model from tokens to what is served, without trainer, loss and optimizer.
 
-    It shares its layers with the trained one.
+    It shares its layers with the trained one. Its outputs have names: `labels`, `scores` and
+    `probabilities`; for aspects, whose model gives `probabilities` of levels, these alone.
     """
     inner = getattr(model, "model", model)  # inside FGMTrainer and GradientPenaltyTrainer
-    return keras.Model(inner.input, inner.output, name=inner.name)
+    if decisions is None:
+        outputs = {"probabilities": inner.output}
+    else:
+        outputs = decisions.outputs(inner.output)
+    return keras.Model(inner.input, outputs, name=inner.name)
 
 
-def write_model(folder, model, vocabulary, labels):
+def write_model(folder, model, vocabulary, labels, decisions=None):
     """Write a model's folder; whoever reads sees a whole one or none.
 
     Args:
@@ -31,15 +36,18 @@ def write_model(folder, model, vocabulary, labels):
         model: a trained model, or the trainer around it.
         vocabulary: path of the `vocab.txt` that the texts were split with.
         labels: its `Labels`.
+        decisions: its `Decisions`; None for aspects.
     """
     folder = Path(folder)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     with writing(partial / MODEL):
-        inference_model(model).save(partial / MODEL)
+        served = inference_model(model, decisions)
+        served.save(partial / MODEL)
     copy_vocabulary(vocabulary, partial / VOCABULARY)
     content = {name: value for name, value in asdict(labels).items() if value is not None}
+    content["outputs"] = sorted(served.output)
     content["files"] = {name: fingerprint(partial / name) for name in (MODEL, VOCABULARY)}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     (partial / LABELS).write_text(text + "\n", encoding="utf-8")

@@ -1,7 +1,6 @@
 """The folder of a trained model, read: all that it takes to label new texts."""
 
 import json
-import math
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,32 +10,32 @@ from support.settings import fingerprint
 from support.table import DataError
 from support.tokenizer import load_tokenizer
 
-import numpy as np
-
 MODEL, VOCABULARY, LABELS, ONNX = "model.keras", "vocab.txt", "labels.json", "model.onnx"
+PROBABILITIES = "probabilities"
 MADE_FROM = "made from"  # entry of the ONNX file
 SHORTEST = 3  # tokens a text: one between [CLS] and [SEP]
-WIDTHS = (*range(4, 32, 4), *range(32, 64, 8), *range(64, 128, 16), *range(128, 513, 32))
 
 
 @dataclass
 class Labels:
     """What a model's outputs mean: labels, or levels of aspects.
 
+    The thresholds of labels and what makes scores probabilities are layers of the model.
+
     Attributes:
         title: name of the row that was trained.
         max_length: tokens a text; what is longer is cut.
-        labels: names of the labels, in the order of the scores; None for aspects.
-        thresholds: for each label the score above which it is given; None for aspects.
+        labels: names of the labels, in the order of the outputs; None for aspects.
         aspects: for each aspect the names of its levels; None for labels.
+        outputs: names of the model's outputs; by default all that there are.
         files: fingerprints of the files that it was written beside.
     """
 
     title: str
     max_length: int
     labels: list[str] | None = None
-    thresholds: list[float] | None = None
     aspects: dict[str, list[str]] | None = None
+    outputs: list[str] | None = None
     files: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -51,19 +50,19 @@ class Labels:
                 raise ValueError(f"a list of names is expected, not {names!r}")
             if len(set(names)) < len(names):
                 raise ValueError(f"a name stands twice in {names!r}")
-        if self.labels is not None:
-            self.thresholds = self.thresholds or [0.0] * len(self.labels)
-            if len(self.thresholds) != len(self.labels):
-                raise ValueError(f"{len(self.thresholds)} thresholds for {len(self.labels)} labels")
-            if any(math.isnan(threshold) for threshold in self.thresholds):
-                raise ValueError("a threshold is NaN")
+        known = [PROBABILITIES] if self.labels is None else ["labels", PROBABILITIES, "scores"]
+        needed = set() if self.labels is None else {"labels", "scores"}
+        self.outputs = known if self.outputs is None else self.outputs
+        if not self.outputs or not needed <= {*self.outputs} <= {*known}:
+            raise ValueError(f"outputs are {self.outputs!r}, not {known!r}")
 
     @property
-    def shape(self):
-        """The shape of a text's outputs."""
+    def shapes(self):
+        """The shape of each of a text's outputs."""
         if self.aspects is None:
-            return (len(self.labels),)
-        return len(self.aspects), max(map(len, self.aspects.values()))
+            return dict.fromkeys(self.outputs, (len(self.labels),))
+        levels = max(map(len, self.aspects.values()))
+        return dict.fromkeys(self.outputs, (len(self.aspects), levels))
 
 
 @dataclass
@@ -145,7 +144,8 @@ class OnnxModel:
         return self.session.get_modelmeta().custom_metadata_map.get(MADE_FROM)
 
     def predict_on_batch(self, inputs):
-        return self.session.run(None, inputs)[0]
+        names = [output.name for output in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, inputs), strict=True))
 
 
 def read_model(folder):
@@ -162,7 +162,13 @@ def read_model(folder):
             f"{'is' if len(missing) == 1 else 'are'} missing.{hint}"
         )
     try:
-        labels = Labels(**json.loads((folder / LABELS).read_bytes()))
+        content = json.loads((folder / LABELS).read_bytes())
+        if isinstance(content, dict) and "outputs" not in content:
+            raise DataError(
+                f"{folder}: saved by an earlier version, whose models give neither labels nor "
+                "probabilities. Train again with `--save`."
+            )
+        labels = Labels(**content)
     except (AttributeError, ValueError, TypeError) as error:
         raise DataError(f"{folder / LABELS}: damaged, or of another version ({error}).") from None
     for name in (MODEL, VOCABULARY):
@@ -174,63 +180,14 @@ def read_model(folder):
     return Served(folder, labels)
 
 
+def has_model(folder):
+    """Whether a folder can be read: there is a model, neither damaged nor of an earlier version."""
+    try:
+        read_model(folder)
+    except DataError:
+        return False
+    return True
+
+
 def first_line(error):
     return (str(error).strip().splitlines() or [""])[0]
-
-
-class Predictor:
-    """Computes the outputs of a model that was saved.
-
-    Texts of about the same length are computed together, padded to one of a few widths: little is
-    computed for padding, and there are few shapes to compile for.
-    """
-
-    def __init__(self, served, batch_size):
-        self.model, self.tokenizer, self.batch_size = served.model, served.tokenizer, batch_size
-        self.longest, self.served = served.labels.max_length, served
-        self.tokenizer.enable_truncation(self.longest)
-        self.tokenizer.no_padding()
-
-    def __call__(self, texts):
-        """The outputs for N texts, (N, C) or (N, A, L); one that is not a number raises."""
-        encodings = self.tokenizer.encode_batch(texts)
-        order = sorted(range(len(texts)), key=lambda i: len(encodings[i]))
-        outputs = None
-        for first in range(0, len(order), self.batch_size):
-            places = order[first : first + self.batch_size]
-            found = self.batch([encodings[i].ids for i in places])
-            if outputs is None:
-                self.check(found.shape[1:])
-                outputs = np.empty((len(texts), *found.shape[1:]), "float32")
-            outputs[places] = found[: len(places)]
-        if np.isnan(outputs).any():
-            text = texts[np.argwhere(np.isnan(outputs))[0, 0]].strip()
-            raise DataError(f"The model gives NaN for {text!r}: its weights or file are broken.")
-        return outputs
-
-    def check(self, shape):
-        """Refuse outputs that are not those that the names are for."""
-        labels = self.served.labels
-        if shape != labels.shape:
-            raise DataError(
-                f"{self.served.folder}: the model's outputs for a text are {shape}, and {LABELS} "
-                f"has names for {labels.shape}. It is that of another model."
-            )
-
-    def batch(self, ids):
-        """The outputs for a batch of token ids, of which the last are the longest."""
-        width = min([w for w in WIDTHS if w >= len(ids[-1])] or [len(ids[-1])])
-        rows = min(self.batch_size, 1 << (len(ids) - 1).bit_length())
-        # the last text again and again: a row without any would move the scale of 8-bit activations
-        ids = ids + ids[-1:] * (rows - len(ids))
-        token_ids = np.zeros((rows, min(width, self.longest)), "int32")
-        padding_mask = np.zeros_like(token_ids)
-        for row, text in enumerate(ids):
-            token_ids[row, : len(text)] = text
-            padding_mask[row, : len(text)] = 1
-        inputs = {
-            "token_ids": token_ids,
-            "segment_ids": np.zeros_like(token_ids),
-            "padding_mask": padding_mask,
-        }
-        return np.asarray(self.model.predict_on_batch(inputs), "float32")

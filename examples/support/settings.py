@@ -205,7 +205,7 @@ def parse_arguments(description, row_names):
     add(
         "--tune-thresholds",
         action="store_true",
-        help="choose each label's threshold by its F1 on the validation rows",
+        help="choose each label's threshold by its F1 on the validation rows (LabelThresholds)",
     )
     arguments = parser.parse_args()
     if getattr(arguments, "list", False):

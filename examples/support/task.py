@@ -103,10 +103,10 @@ class Task:
         rows = rows.shuffle(len(self.train[1]), seed=self.seed)
         return rows.batch(batch_size or self.settings.batch_size).prefetch(2)
 
-    def predicted_labels(self, scores, thresholds=0.0):
-        """0/1 predictions: scores above the thresholds, or the likeliest level of every aspect."""
+    def predicted_labels(self, scores):
+        """0/1 predictions: scores above 0, or the likeliest level of every aspect."""
         if scores.ndim == 2:
-            return (scores > np.asarray(thresholds, "float32")).astype("uint8")
+            return (scores > 0).astype("uint8")
         return self.indicators(scores.argmax(axis=-1))
 
     def indicators(self, values):
@@ -126,14 +126,12 @@ class Task:
         pairs = zip(self.corpus.aspect_names, self.corpus.level_names, strict=True)
         return [f"{aspect}::{level}" for aspect, levels in pairs for level in levels[1:]]
 
-    def meaning(self, title, thresholds=None):
+    def meaning(self, title):
         """What a trained model's outputs mean, for whoever uses it."""
         if self.fine_grained:
             aspects = dict(zip(self.corpus.aspect_names, self.corpus.level_names, strict=True))
             return Labels(title, self.settings.max_length, aspects=aspects)
-        thresholds = thresholds or [0.0] * self.num_labels
-        names = list(self.corpus.label_names)
-        return Labels(title, self.settings.max_length, labels=names, thresholds=thresholds)
+        return Labels(title, self.settings.max_length, labels=list(self.corpus.label_names))
 
     @property
     def fine_grained(self):

@@ -6,13 +6,13 @@ from dataclasses import asdict, replace
 from functools import cached_property
 
 from support.data import load_corpus
+from support.decisions import learn
 from support.file_options import FileOptions
 from support.fine_grained import load_fine_grained
 from support.saving import write_model
 from support.scores import micro_f1, scores
 from support.table import DataError
 from support.task import Task, checkpoint_of, tokenizer_of, vocabulary_of
-from support.thresholds import tune_thresholds
 from support.tokenizer import unknown_note
 
 import keras
@@ -152,7 +152,8 @@ def outputs_of(model, inputs):
 def run_row(row, settings, data, seed, live, tune=False, folder=None):
     """Train a row's model and return everything that the table shows of it.
 
-    `tune` chooses a threshold for each label; `folder` keeps the model there.
+    `tune` chooses a threshold for each label; `folder` keeps the model there. Both learn from the
+    validation rows.
     """
     live.start(row.TITLE, seed)
     keras.utils.set_random_seed(seed)
@@ -167,11 +168,14 @@ def run_row(row, settings, data, seed, live, tune=False, folder=None):
     inputs, targets = task.test
     outputs = outputs_of(model, inputs)
     labels, names = task.indicators(targets), task.indicator_names()
-    tuned = {"tuned": tuned_scores(model, task, outputs)} if tune else {}
+    decisions = None
+    if (tune or folder) and not task.fine_grained:
+        held_out, known = task.validation
+        decisions = learn(outputs_of(model, held_out), known, tune)
+        live.say(f"{row.TITLE}, seed {seed}: {decisions.note}.")
+    tuned = {"tuned": tuned_scores(decisions, task, outputs)} if tune else {}
     if folder:  # before the steps are timed, which train on
-        thresholds = tuned["tuned"]["thresholds"].values() if tuned.get("tuned") else ()
-        meaning = task.meaning(row.TITLE, list(thresholds))
-        write_model(folder, model, vocabulary_of(settings), meaning)
+        write_model(folder, model, vocabulary_of(settings), task.meaning(row.TITLE), decisions)
     return {
         "title": row.TITLE,
         "loss": row.LOSS,
@@ -185,17 +189,16 @@ def run_row(row, settings, data, seed, live, tune=False, folder=None):
     }
 
 
-def tuned_scores(model, task, outputs):
+def tuned_scores(decisions, task, outputs):
     """Each label's tuned threshold, and the test scores with them; None for levels."""
-    if task.fine_grained:
+    if decisions is None:
         return None
-    inputs, labels = task.validation
-    thresholds = tune_thresholds(labels, outputs_of(model, inputs))
     names = task.indicator_names()
-    predicted = task.predicted_labels(outputs, thresholds)
+    thresholds = decisions.thresholds.thresholds.tolist()
     return {
         "thresholds": dict(zip(names, thresholds, strict=True)),
-        **scores(task.test[1], predicted, names),
+        "validation_rows": len(task.validation[1]),
+        **scores(task.test[1], decisions.labels(outputs), names),
     }
 
 

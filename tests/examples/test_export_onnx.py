@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 
-from support.served import OnnxModel, Predictor, read_model
+from support.predictor import Predictor
+from support.served import OnnxModel, read_model
 from support.table import DataError
 
 import keras
@@ -15,12 +16,13 @@ import pytest
 import export_onnx
 import predict
 from backends import skip_where_keras_is_too_old_to_export, tensorflow_only
-from saved_models import TEXTS, save_row
+from saved_models import OFFSET, SCALE, TEXTS, save_row
 
 onnx = pytest.importorskip("onnx")
 for package in ("onnxruntime", "tf2onnx"):
     pytest.importorskip(package)
 pytestmark = tensorflow_only
+THRESHOLDS = [-0.7, -100.0, 100.0]  # the first is near the scores
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     with pytest.MonkeyPatch.context() as patch:
         for row in ("sigmoid", "text_cnn", "bilstm_attention", "fine_grained"):
-            save_row(row, folder / row, folder / "encoder", patch)
+            save_row(row, folder / row, folder / "encoder", patch, THRESHOLDS)
     # three, so that a batch is filled up to four
     (folder / "texts.txt").write_text("\n".join(TEXTS[:3]), encoding="utf-8")
     return folder
@@ -55,13 +57,28 @@ def export(monkeypatch, folder, *options):
 @pytest.mark.parametrize(("options", "near"), [([], 2e-4), (["--int8"], 0.05)])
 def test_labels_are_those_of_keras(folders, monkeypatch, capsys, row, options, near):
     export(monkeypatch, folders / row, folders / "texts.txt", *options)
-    assert "3 texts: scores within " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "3 texts: probabilities within " in told
+    assert (", scores within " in told) == (row != "fine_grained")
     every = [] if row == "fine_grained" else ["--top", "3"]
     expected = answers(folders / row, monkeypatch, capsys, *every)
     found = answers(folders / row, monkeypatch, capsys, *every, "--onnx")
     assert len(found) == len(expected) == 3
     for scores, wanted in zip(found, expected, strict=True):
         assert scores == pytest.approx(wanted, abs=near)
+
+
+@pytest.mark.parametrize("options", [[], ["--int8"]])
+def test_labels_and_probabilities_follow_from_the_scores(folders, monkeypatch, options):
+    export(monkeypatch, folders / "sigmoid", *options)
+    served = read_model(folders / "sigmoid")
+    served.use_onnx()
+    outputs = Predictor(served, 2)(TEXTS)
+    given = outputs["scores"] > np.float32(THRESHOLDS)
+    assert 0 < given.mean() < 1
+    np.testing.assert_array_equal(outputs["labels"], given)
+    wanted = 1 / (1 + np.exp(-SCALE * outputs["scores"] - OFFSET))
+    np.testing.assert_allclose(outputs["probabilities"], wanted, rtol=0, atol=1e-6)
 
 
 def test_8_bits_are_used_for_every_dense_layer(folders, monkeypatch):
@@ -81,26 +98,31 @@ def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path, monkeypatch
     finally:
         keras.config.set_dtype_policy("float32")
     served = read_model(tmp_path / "model")
-    assert served.model.layers[-1].compute_dtype == "bfloat16"
+    assert served.model.get_layer("classifier").compute_dtype == "bfloat16"
     export(monkeypatch, tmp_path / "model")
     served.model = export_onnx.in_float32(served.model)
     expected = Predictor(served, 4)(TEXTS)
     served.use_onnx()
-    np.testing.assert_allclose(Predictor(served, 4)(TEXTS), expected, rtol=0, atol=1e-5)
+    found = Predictor(served, 4)(TEXTS)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-5)
 
 
 def test_the_comparison_counts_other_answers(folders):
     served = read_model(folders / "sigmoid")
-    scores = Predictor(served, 4)(TEXTS)
-    served.labels.thresholds = (scores[0] - 0.5).tolist()
+    outputs = Predictor(served, 4)(TEXTS[:1])
 
     class Moved:
         def predict_on_batch(self, inputs):
-            rows = len(inputs["token_ids"])
-            return np.repeat(scores[:1] - [[0, 1, 0]], rows, axis=0)
+            return {
+                "labels": np.abs(outputs["labels"] - [[0, 1, 0]]),
+                "probabilities": outputs["probabilities"] - [[0, 0, 0.25]],
+                "scores": outputs["scores"] + [[0, 1, 0]],
+            }
 
-    difference, others = export_onnx.compare(served, Moved(), TEXTS[:1])
-    assert difference == pytest.approx(1)
+    differences, others = export_onnx.compare(served, Moved(), TEXTS[:1])
+    assert differences == pytest.approx({"probabilities": 0.25, "scores": 1})
     assert others == pytest.approx(1 / 3)
 
 
@@ -158,7 +180,7 @@ def test_an_export_that_fails_leaves_what_was_there(folders, monkeypatch):
         with pytest.raises(DataError, match="cannot read it"):
             call(export_onnx, patch, folder, "--int8", folders / "texts.txt")
     with monkeypatch.context() as patch:
-        nothing = np.full((4, 3), np.nan)
+        nothing = dict.fromkeys(("labels", "probabilities", "scores"), np.full((4, 3), np.nan))
         patch.setattr("support.served.OnnxModel.predict_on_batch", lambda *_: nothing)
         with pytest.raises(DataError, match="gives NaN for 'word1 word2 unheard'"):
             call(export_onnx, patch, folder, folders / "texts.txt")

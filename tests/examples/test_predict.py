@@ -8,14 +8,17 @@ import sys
 import threading
 import time
 
-from support.served import Predictor, read_model
+from support.predictor import Predictor
+from support.saving import write_model
+from support.served import Labels, read_model
 from support.table import DataError
 
+import keras
 import numpy as np
 import pytest
 
-from predict import in_chunks, main
-from saved_models import LABELS, TEXTS, save_row
+from predict import in_chunks, main, named_labels
+from saved_models import LABELS, OFFSET, SCALE, TEXTS, decisions_of, save_row
 
 THRESHOLDS = [0.0, -100.0, 100.0]
 
@@ -24,7 +27,7 @@ THRESHOLDS = [0.0, -100.0, 100.0]
 def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     with pytest.MonkeyPatch.context() as patch:
-        for row, thresholds in (("sigmoid", THRESHOLDS), ("fine_grained", None)):
+        for row, thresholds in (("sigmoid", THRESHOLDS), ("fine_grained", ())):
             save_row(row, folder / row, folder / "encoder", patch, thresholds)
     return folder
 
@@ -45,7 +48,7 @@ def predict(folders, monkeypatch, capsys, tmp_path):
 
 @pytest.fixture(scope="module")
 def scores(folders):
-    return Predictor(read_model(folders / "sigmoid"), 4)(TEXTS)
+    return Predictor(read_model(folders / "sigmoid"), 4)(TEXTS)["scores"]
 
 
 def pairs(line):
@@ -53,10 +56,14 @@ def pairs(line):
     return list(zip(fields[::2], map(float, fields[1::2]), strict=True))
 
 
-def expected(scores, thresholds, top=None):
+def probability(score):
+    return 1 / (1 + np.exp(-SCALE * score - OFFSET))
+
+
+def expected(scores, thresholds, top=None, shown=probability):
     """Labels above their thresholds, the highest first."""
     given = [(n, s) for n, s, t in zip(LABELS, scores, thresholds, strict=True) if s > t]
-    return sorted(given, key=lambda pair: -pair[1])[:top]
+    return [(name, shown(s)) for name, s in sorted(given, key=lambda pair: -pair[1])[:top]]
 
 
 def same(line, pairs_expected):
@@ -69,9 +76,9 @@ def same(line, pairs_expected):
     ("options", "thresholds", "top"),
     [
         ([], THRESHOLDS, None),
-        (["--threshold", "-0.1"], [-0.1] * 3, None),
+        (["--threshold", str(probability(-0.7))], [-0.7] * 3, None),
         (["--top", "2"], [-np.inf] * 3, 2),
-        (["--top", "1", "--threshold", "0.1"], [0.1] * 3, 1),
+        (["--top", "1", "--threshold", str(probability(-1))], [-1] * 3, 1),
         (["--batch-size", "1"], THRESHOLDS, None),
     ],
 )
@@ -80,6 +87,51 @@ def test_labels_above_their_thresholds_are_printed(predict, scores, options, thr
     assert len(lines) == len(TEXTS)
     for line, row in zip(lines, scores, strict=True):
         same(line, expected(row, thresholds, top))
+
+
+@pytest.mark.parametrize(
+    ("options", "thresholds", "top"),
+    [
+        ([], THRESHOLDS, None),
+        (["--threshold", "-0.7"], [-0.7] * 3, None),
+        (["--top", "1", "--threshold", "-1"], [-1] * 3, 1),
+    ],
+)
+def test_scores_are_printed_instead(predict, scores, options, thresholds, top):
+    lines = predict(TEXTS, "--scores", *options)
+    assert any(lines)
+    for line, row in zip(lines, scores, strict=True):
+        same(line, expected(row, thresholds, top, shown=float))
+
+
+def test_a_threshold_of_scores_is_no_probability(predict, capsys):
+    for value in ("-0.1", "1.5"):
+        with pytest.raises(SystemExit):
+            predict(TEXTS, "--threshold", value)
+        told = f"--threshold: probabilities lie between 0 and 1, received {value}; with --scores"
+        assert told in capsys.readouterr().err
+
+
+def test_labels_are_ordered_where_all_probabilities_are_1():
+    outputs = {
+        "labels": np.ones((1, 3)),
+        "scores": np.array([[50.0, 70.0, 60.0]]),
+        "probabilities": np.ones((1, 3), "float32"),
+    }
+    (found,) = named_labels(LABELS, "probabilities", None, None)(outputs)
+    assert [name for name, _ in found] == [LABELS[1], LABELS[2], LABELS[0]]
+
+
+def test_a_model_without_probabilities_prints_scores(predict, folders, scores):
+    served, decisions = read_model(folders / "sigmoid"), decisions_of(THRESHOLDS)
+    model = keras.Model(served.model.input, served.model.output["scores"])
+    decisions.calibration = None
+    labels = Labels("x", 12, LABELS)
+    write_model(folders / "scores", model, served.folder / "vocab.txt", labels, decisions)
+    with pytest.raises(DataError, match=r"gives no probabilities: .*`--scores` prints scores"):
+        predict(TEXTS, row="scores")
+    for line, row in zip(predict(TEXTS, "--scores", row="scores"), scores, strict=True):
+        same(line, expected(row, THRESHOLDS, shown=float))
 
 
 def test_the_file_may_follow_options_and_nan_is_no_threshold(
@@ -107,7 +159,7 @@ def test_json(predict, scores):
 
 def test_levels_are_printed_for_every_aspect(predict, folders):
     lines = predict([TEXTS[0], "", TEXTS[1]], row="fine_grained")
-    outputs = Predictor(read_model(folders / "fine_grained"), 4)(TEXTS[:2])
+    outputs = Predictor(read_model(folders / "fine_grained"), 4)(TEXTS[:2])["probabilities"]
     assert lines[1] == ""
     for line, (joy, anger) in zip([lines[0], lines[2]], outputs, strict=True):
         joys, angers = ("none", "some", "much"), ("none", "some")
@@ -121,7 +173,7 @@ def test_levels_are_printed_for_every_aspect(predict, folders):
 
 
 def test_levels_have_no_threshold(predict):
-    for option in (["--threshold", "0"], ["--top", "1"]):
+    for option in (["--threshold", "0"], ["--top", "1"], ["--scores"]):
         with pytest.raises(DataError, match="one level an aspect"):
             predict(TEXTS, *option, row="fine_grained")
 

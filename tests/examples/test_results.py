@@ -157,8 +157,9 @@ def test_what_thresholds_change_is_told_where_they_are_tuned(tmp_path):
     results.keep("old", 0, lambda: scored(0.25))
     results.keep("levels", 0, lambda: scored(0.25, tuned=None))
     assert "Tuned thresholds" not in to_markdown(results)
-    tuned = scored(0.75, thresholds={"a": -1.0})
+    tuned = scored(0.75, thresholds={"a": -1.0}, validation_rows=175)
     results.keep("new", 0, lambda: scored(0.5, tuned=tuned))
+    assert "what suits the 175 validation rows" in to_markdown(results)
     assert "| a row | 0.500 | 0.750 | 0.500 | 0.750 |" in to_markdown(results)
 
 

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import zipfile
 
-from support.served import Predictor, read_model
+from support.predictor import Predictor
+from support.served import has_model, read_model
 from support.table import DataError
 
 import keras
@@ -16,10 +17,11 @@ import pytest
 
 from backends import BACKEND, skip_where_keras_is_too_old_to_export, tensorflow_only
 from full_table import ROWS
-from saved_models import ASPECTS, LABELS, TEXTS, save_row
+from saved_models import ASPECTS, LABELS, OFFSET, SCALE, TEXTS, save_row
 
 if BACKEND == "jax":  # a model of each kind, since all of them compile for long
     ROWS = ["sigmoid", "fgm", "r_drop", "text_cnn", "bilstm_attention", "fine_grained"]
+THRESHOLDS = [-0.7, -100.0, 100.0]  # the first is near the scores
 # what a program needs that has no file of this repository but the model
 LOAD = """
 import sys
@@ -33,7 +35,7 @@ def gelu_tanh(x):
 inputs = dict(np.load(sys.argv[1]))
 for folder in sys.argv[2:]:
     model = keras.saving.load_model(f"{folder}/model.keras")
-    np.save(f"{folder}/scores.npy", model.predict_on_batch(inputs))
+    np.savez(f"{folder}/outputs.npz", **model.predict_on_batch(inputs))
 """
 
 
@@ -43,7 +45,7 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     with pytest.MonkeyPatch.context() as patch:
         return {
-            row: (folder / row, *save_row(row, folder / row, folder / "encoder", patch))
+            row: (folder / row, *save_row(row, folder / row, folder / "encoder", patch, THRESHOLDS))
             for row in ROWS
         }
 
@@ -52,15 +54,41 @@ def outputs(model, inputs):
     return np.asarray(getattr(model, "model", model).predict_on_batch(inputs))
 
 
-def test_a_fresh_process_gives_the_same_scores(saved, tmp_path):
+def served_outputs(model, inputs, fine_grained=False):
+    """What a saved model should give, by NumPy from the outputs of the model as it was built."""
+    values = outputs(model, inputs)
+    if fine_grained:
+        return {"probabilities": values}
+    return {
+        "labels": values > THRESHOLDS,
+        "probabilities": 1 / (1 + np.exp(-SCALE * values - OFFSET)),
+        "scores": values,
+    }
+
+
+def same(found, expected, near):
+    """Compare outputs by name; labels where the score is not at its threshold."""
+    assert found.keys() == expected.keys()
+    for name in found.keys() - {"labels"}:
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=near)
+    if "labels" in found:
+        sure = np.abs(expected["scores"] - THRESHOLDS) > near
+        assert sure.mean() > 0.6
+        np.testing.assert_array_equal(found["labels"][sure], expected["labels"][sure])
+
+
+def test_a_fresh_process_gives_the_same_outputs(saved, tmp_path):
     _, _, task = saved["sigmoid"]
     np.savez(tmp_path / "inputs.npz", **task.train[0])
     folders = [str(folder) for folder, *_ in saved.values()]
     command = [sys.executable, "-c", LOAD, str(tmp_path / "inputs.npz"), *folders]
     subprocess.run(command, check=True, cwd=tmp_path)
+    given = set()
     for folder, model, task in saved.values():
-        scores = np.load(folder / "scores.npy")
-        np.testing.assert_allclose(scores, outputs(model, task.train[0]), rtol=0, atol=1e-6)
+        expected = served_outputs(model, task.train[0], task.fine_grained)
+        same(dict(np.load(folder / "outputs.npz")), expected, near=1e-6)
+        given |= {*expected.get("labels", np.empty(0)).ravel()}
+    assert given == {True, False}
 
 
 @pytest.mark.parametrize("row", ["gradient_penalty", "fgm", "r_drop"])
@@ -76,20 +104,23 @@ def test_nothing_of_the_training_is_in_the_model(saved, row):
 
 def test_the_folder_says_what_the_outputs_mean(saved):
     labels = read_model(saved["sigmoid"][0]).labels
-    assert (labels.labels, labels.thresholds, labels.aspects) == (LABELS, [0, 0, 0], None)
+    assert (labels.labels, labels.aspects) == (LABELS, None)
+    assert labels.outputs == ["labels", "probabilities", "scores"]
     assert (labels.title, labels.max_length) == ("sigmoid", 12)
     levels = read_model(saved["fine_grained"][0]).labels
-    assert (levels.labels, levels.thresholds, levels.aspects) == (None, None, ASPECTS)
+    assert (levels.labels, levels.aspects) == (None, ASPECTS)
+    assert levels.outputs == ["probabilities"]
 
 
 @pytest.mark.parametrize("row", ["sigmoid", "fine_grained", "text_cnn", "bilstm_attention"])
-def test_texts_in_any_company_get_the_same_scores(saved, row):
+def test_texts_in_any_company_get_the_same_outputs(saved, row):
     folder, model, task = saved[row]
     predictor = Predictor(read_model(folder), batch_size=2)
-    expected = outputs(model, task.train[0])
-    np.testing.assert_allclose(predictor(TEXTS), expected, rtol=0, atol=1e-5)
-    alone = np.concatenate([predictor([text]) for text in TEXTS])
-    np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-5)
+    expected = served_outputs(model, task.train[0], task.fine_grained)
+    same(predictor(TEXTS), expected, near=1e-5)
+    alone = [predictor([text]) for text in TEXTS]
+    alone = {name: np.concatenate([each[name] for each in alone]) for name in expected}
+    same(alone, expected, near=1e-5)
 
 
 def test_shapes_are_few(saved, monkeypatch):
@@ -98,7 +129,8 @@ def test_shapes_are_few(saved, monkeypatch):
 
     def computed(inputs):
         shapes.add(inputs["token_ids"].shape)
-        return np.zeros((len(inputs["token_ids"]), 3))
+        zeros = np.zeros((len(inputs["token_ids"]), 3))
+        return {"labels": zeros, "probabilities": zeros, "scores": zeros}
 
     monkeypatch.setattr(served.model, "predict_on_batch", computed)
     predictor = Predictor(served, batch_size=8)
@@ -114,10 +146,10 @@ def test_bfloat16_is_near(saved):
     served.use_bfloat16()
     layer = served.model.get_layer("transformer_layer")
     assert layer.compute_dtype == "bfloat16"
-    expected = outputs(model, task.train[0])
+    expected = served_outputs(model, task.train[0])
     found = Predictor(served, 4)(TEXTS)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=0.05)
-    assert np.abs(found - expected).max() > 0
+    same(found, expected, near=0.05)
+    assert np.abs(found["scores"] - expected["scores"]).max() > 0
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch):
@@ -131,7 +163,8 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == [
         "labels.json", "model.keras", "vocab.txt",
     ]  # fmt: skip
-    assert read_model(folder).labels.thresholds == [0.5, -1, 2]
+    layer = read_model(folder).model.get_layer("labels")
+    np.testing.assert_array_equal(layer.thresholds, [0.5, -1, 2])
     assert not partial.exists()
 
 
@@ -173,9 +206,12 @@ def copied(folder, to, **changes):
 @pytest.mark.parametrize(
     ("row", "changes", "told"),
     [
-        ("sigmoid", {"thresholds": [0.0, 0.0]}, "2 thresholds for 3 labels"),
-        ("sigmoid", {"thresholds": [0.0, float("nan"), 0.0]}, "a threshold is NaN"),
-        ("sigmoid", {"thresholds": ["0", 0.0, 0.0]}, "must be real number"),
+        ("sigmoid", {"thresholds": [0.0, 0.0, 0.0]}, "unexpected keyword argument 'thresholds'"),
+        ("sigmoid", {"outputs": ["probabilities"]}, "outputs are .'probabilities'., not"),
+        ("sigmoid", {"outputs": ["labels", "scores", "more"]}, "outputs are"),
+        ("sigmoid", {"outputs": []}, "outputs are"),
+        ("sigmoid", {"outputs": 3}, "not iterable"),
+        ("fine_grained", {"outputs": ["labels"]}, "outputs are"),
         ("sigmoid", {"labels": ["a", "a", "b"]}, "a name stands twice"),
         ("sigmoid", {"labels": "abc"}, "a list of names is expected"),
         ("sigmoid", {"labels": []}, "a list of names is expected"),
@@ -196,23 +232,37 @@ def test_labels_that_cannot_be_right_are_refused(saved, tmp_path, row, changes, 
 @pytest.mark.parametrize(
     ("row", "changes"),
     [
-        ("sigmoid", {"labels": [*LABELS, "more"], "thresholds": None}),
-        ("sigmoid", {"labels": LABELS[:2], "thresholds": None}),
-        ("sigmoid", {"labels": LABELS[:1], "thresholds": None}),
-        ("sigmoid", {"labels": None, "thresholds": None, "aspects": ASPECTS}),
+        ("sigmoid", {"labels": [*LABELS, "more"]}),
+        ("sigmoid", {"labels": LABELS[:2]}),
+        ("sigmoid", {"labels": LABELS[:1]}),
+        ("sigmoid", {"outputs": ["labels", "scores"]}),
+        ("sigmoid", {"labels": None, "outputs": ["probabilities"], "aspects": ASPECTS}),
         ("fine_grained", {"aspects": {**ASPECTS, "fear": ["none", "some"]}}),
-        ("fine_grained", {"aspects": None, "labels": LABELS}),
+        ("fine_grained", {"aspects": None, "outputs": ["labels", "scores"], "labels": LABELS}),
     ],
 )
 def test_names_for_other_outputs_are_refused(saved, tmp_path, row, changes):
     served = read_model(copied(saved[row][0], tmp_path, **changes))
-    with pytest.raises(DataError, match=r"outputs for a text are \(.*that of another model"):
+    told = r"outputs for a text are \w+ \(.* has names for \w+ \(.*that of another model"
+    with pytest.raises(DataError, match=told):
         Predictor(served, 2)(TEXTS)
 
 
-def test_labels_without_thresholds_have_0(saved, tmp_path):
-    folder = copied(saved["sigmoid"][0], tmp_path, thresholds=None)
-    assert read_model(folder).labels.thresholds == [0, 0, 0]
+@pytest.mark.parametrize("row", ["sigmoid", "fine_grained"])
+def test_a_folder_of_an_earlier_version_is_refused(saved, tmp_path, row):
+    thresholds = [0.0, 0.0, 0.0] if row == "sigmoid" else None
+    folder = copied(saved[row][0], tmp_path, outputs=None, thresholds=thresholds)
+    with pytest.raises(DataError, match=r"saved by an earlier version.*Train again with `--save`"):
+        read_model(folder)
+    assert has_model(saved[row][0]) and not has_model(folder)  # so the row runs again
+
+
+def test_a_model_whose_outputs_have_no_names_is_refused(saved, tmp_path):
+    folder = copied(saved["sigmoid"][0], tmp_path, files=None)
+    model = read_model(folder).model
+    keras.Model(model.input, model.output["scores"]).save(folder / "model.keras")
+    with pytest.raises(DataError, match=r"outputs for a text are without a name \(3,\)"):
+        Predictor(read_model(folder), 2)(TEXTS)
 
 
 @pytest.mark.parametrize("name", ["model.keras", "vocab.txt", "labels.json"])
@@ -238,22 +288,18 @@ def test_a_model_that_was_cut_off_says_so(saved, tmp_path, share):
 def saved_model(path):
     tf = pytest.importorskip("tensorflow")
     loaded = tf.saved_model.load(path)
-    return lambda inputs: loaded.serve(inputs).numpy()
+    return lambda inputs: {name: value.numpy() for name, value in loaded.serve(inputs).items()}
 
 
 def onnx(path):
     session = importlib.import_module("onnxruntime").InferenceSession(path)
-    return lambda inputs: session.run(None, inputs)[0]
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
 
 
 def litert(path):
     interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter(path)
-
-    def run(inputs):
-        (output,) = interpreter.get_signature_runner()(**inputs).values()
-        return output
-
-    return run
+    return lambda inputs: interpreter.get_signature_runner()(**inputs)
 
 
 FORMATS = {
@@ -266,7 +312,7 @@ FORMATS = {
 @tensorflow_only
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("row", ["sigmoid", "text_cnn", "bilstm_attention", "fine_grained"])
-def test_exported_models_give_the_same_scores(saved, tmp_path, row, form):
+def test_exported_models_give_the_same_labels_and_probabilities(saved, tmp_path, row, form):
     name, load, packages = FORMATS[form]
     for package in packages:
         pytest.importorskip(package)
@@ -288,5 +334,5 @@ def test_exported_models_give_the_same_scores(saved, tmp_path, row, form):
     except ValueError as error:
         skip_where_keras_is_too_old_to_export(error)
     run = load(path)
-    for part, scores in zip(parts, expected, strict=True):
-        np.testing.assert_allclose(run(part), scores, rtol=0, atol=1e-5)
+    for part, values in zip(parts, expected, strict=True):
+        same(run(part), values, near=1e-5)

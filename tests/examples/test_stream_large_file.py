@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 from support import delimited, files
 from support.file_options import FileOptions
-from support.served import Predictor, read_model
+from support.predictor import Predictor
+from support.served import read_model
 from support.table import DataError
 from support.tokenizer import load_tokenizer
 
@@ -105,8 +106,32 @@ def test_it_trains_and_writes_a_model(run, tmp_path):
     assert "step 60/60" in out and "of the time for their batch" in out
     served = read_model(tmp_path / "model")
     assert served.labels.labels == ["x", "y", "z"] and served.labels.max_length == 8
-    scores = Predictor(served, 2)(["word1", "word0"])
-    np.testing.assert_array_equal(scores > 0, [[True, False, False], [False, True, True]])
+    outputs = Predictor(served, 2)(["word1", "word0"])
+    np.testing.assert_array_equal(outputs["labels"], [[1, 0, 0], [0, 1, 1]])
+    np.testing.assert_array_equal(outputs["probabilities"] > 0.5, outputs["labels"])
+    assert f"Wrote {tmp_path / 'model'}: probabilities fitted to 2 validation rows" in out
+
+
+def test_a_file_of_few_rows_gives_no_probabilities(run, tmp_path):
+    out = run(rows(19), "--steps", "2", "--output", str(tmp_path / "model"))
+    assert "no probabilities, as no label is given in any of 0 validation rows" in out
+    assert read_model(tmp_path / "model").labels.outputs == ["labels", "scores"]
+
+
+def test_the_first_rows_are_not_trained_on(tmp_path, write, monkeypatch):
+    monkeypatch.setattr(delimited, "CHUNK", 25)
+    monkeypatch.setattr(stream_large_file, "BLOCK", 16)
+    write_folder(tmp_path / "encoder", "brightmart", **SMALL)
+    tokenizer = load_tokenizer(tmp_path / "encoder" / "vocab.txt")
+    path = write("label,text\n" + "".join(f"{'ab'[i % 2]},word{i}\n" for i in range(99)))
+    options = argparse.Namespace(**asdict(FileOptions()), max_length=8, label_rows=99)
+    stream = Stream(path, tokenizer, options)
+    assert stream.held_out == 4
+    stream.held_out = 40  # more than a chunk and a block
+    inputs, labels = stream.validation()
+    assert inputs["token_ids"].shape == (40, 8) and labels[:, 0].tolist() == [1, 0] * 20
+    texts = [text for block, _ in stream.blocks(passes=2, skipped=40) for text in block]
+    assert texts == 2 * [f"word{i}" for i in range(40, 99)]
 
 
 def test_a_broken_row_says_where(run):
