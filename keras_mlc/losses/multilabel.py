@@ -42,6 +42,9 @@ def multilabel_categorical_crossentropy(
     gradient are finite for every finite score in half precision, and for scores up to a quarter
     of the dtype's maximum in float32 and float64.
 
+    In `compile` the class `MultilabelCategoricalCrossentropy` is the safer choice: Keras weighs the
+    values of a function itself, and sample weights of another shape may broadcast there.
+
     Args:
         y_true: Labels, shape `(..., num_labels)`: bool, integer or float. Values between 0 and 1
             are soft labels. Sparse matrices of SciPy or of the backend are taken as well.

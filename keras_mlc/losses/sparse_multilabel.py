@@ -14,6 +14,9 @@ from keras_mlc.losses._labels import Check, check_indices, is_sparse
 from keras_mlc.losses._log_sum_exp import log1p_shifted, log1p_sum_exp
 from keras_mlc.losses._row_loss import RowLoss
 
+COMPARED_AT_ONCE = 64
+"""How many of a row's indices are compared with all of them in one piece."""
+
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
 def sparse_multilabel_categorical_crossentropy(
@@ -67,11 +70,11 @@ def _values(y_true: Tensor, y_pred: Tensor, label_weights: np.ndarray | None) ->
     weights = log_weights(label_weights, y_pred.dtype)
     shape = ops.shape(y_pred)
     scores = ops.reshape(y_pred if weights is None else y_pred + weights, (-1, shape[-1]))
-    # A first column of padding stays first when sorted, and makes rows of no index one of many.
+    # A first column of padding makes rows of no index one of many.
     padding = [(0, 0)] * (len(shape) - 1) + [(1, 0)]
     indices = ops.pad(ops.cast(y_true, "int32"), padding, constant_values=-1)
-    indices = ops.sort(ops.reshape(indices, (-1, ops.shape(indices)[-1])), axis=-1)
-    last = indices[:, -1:]
+    indices = ops.reshape(indices, (-1, ops.shape(indices)[-1]))
+    last = ops.max(indices, axis=-1, keepdims=True)
     # Padding points to a target once more, or to label 0 where there is no target.
     labels = ops.maximum(ops.where(indices < 0, last, indices), 0)
     rows = ops.broadcast_to(ops.arange(ops.shape(labels)[0])[:, None], ops.shape(labels))
@@ -81,12 +84,27 @@ def _values(y_true: Tensor, y_pred: Tensor, label_weights: np.ndarray | None) ->
     with_label_0 = negative + ops.softplus(label_scores[:, 0] - negative)
     negative = ops.where(last[:, 0] < 0, with_label_0, negative)
 
-    is_new = ops.not_equal(indices[:, 1:], indices[:, :-1])
-    is_new = ops.concatenate([ops.zeros_like(last, dtype="bool"), is_new], axis=-1)
+    is_new = ops.logical_and(indices >= 0, ops.logical_not(_stands_before(indices)))
     if weights is not None:  # The scores hold them once, with the sign of the other sum.
         label_scores = label_scores - 2.0 * ops.take(weights, labels)
     positive = log1p_sum_exp(ops.where(is_new, -label_scores, -float("inf")))
     return check.mark(ops.reshape(negative + positive, shape[:-1]))
+
+
+def _stands_before(indices: Tensor) -> Tensor:
+    """Return where an index (B, K) stands further left in its row, too.
+
+    Sorting would find it, but under XLA on TensorFlow a sort makes a model's dropout dear.
+    """
+    places = ops.arange(ops.shape(indices)[1], dtype="int32")
+    found = []
+    for first in range(0, indices.shape[1] or 1, COMPARED_AT_ONCE):
+        # Where K is not known, all at once.
+        part = slice(first, first + COMPARED_AT_ONCE if indices.shape[1] else None)
+        is_same = ops.equal(ops.expand_dims(indices[:, part], 2), ops.expand_dims(indices, 1))
+        is_before = ops.expand_dims(places, 0) < ops.expand_dims(places[part], 1)
+        found.append(ops.any(ops.logical_and(is_same, is_before), axis=-1))
+    return ops.concatenate(found, axis=-1)
 
 
 def _split(scores: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,13 @@ import pytest
 from keras import layers
 
 from backends import BACKEND, tensorflow_only
-from keras_mlc.losses import GradientPenaltyLoss
+from keras_mlc.losses import (
+    AsymmetricLoss,
+    GradientPenaltyLoss,
+    MultilabelCategoricalCrossentropy,
+    RDropLoss,
+    SparseMultilabelCategoricalCrossentropy,
+)
 from keras_mlc.training import (
     FGMTrainer,
     FreeLBTrainer,
@@ -23,6 +29,13 @@ TRAINERS = {
     "FreeLB": lambda model: FreeLBTrainer(model, "tokens", norm="batch"),
     "VAT": lambda model: VATTrainer(model, "tokens"),
     "penalty": lambda model: GradientPenaltyTrainer(model, "tokens"),
+}
+
+LOSSES = {
+    "sparse": SparseMultilabelCategoricalCrossentropy(),
+    "multi-label": MultilabelCategoricalCrossentropy(missing_label=-1),
+    "asymmetric": AsymmetricLoss(from_logits=True),
+    "R-Drop": RDropLoss(MultilabelCategoricalCrossentropy(), alpha=0.0, from_logits=True),
 }
 
 
@@ -92,13 +105,15 @@ def test_no_more_arrays_as_large_as_the_matrix_than_in_a_plain_step(name):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("name", [*TRAINERS, "penalty, loss"])
+@pytest.mark.parametrize("name", [*TRAINERS, "penalty, loss", *LOSSES])
 def test_nothing_sorts_and_the_generator_is_called(name):
     """Beside a sort XLA draws random numbers bit by bit, at many times the cost of the step."""
     import tensorflow as tf
 
     model = model_with(dropout=0.1, features=16)
-    if name == "penalty, loss":
+    if name in LOSSES:
+        trainer = compiled(model, LOSSES[name], jit_compile=True)
+    elif name == "penalty, loss":
         loss = GradientPenaltyLoss("mse", model.get_layer("tokens"))
         trainer = compiled(model, loss, jit_compile=True)
     else:
