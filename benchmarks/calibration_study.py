@@ -7,8 +7,10 @@ labels. Before: σ(s); after: `ScoreCalibration`, one pair for all labels, or on
     python benchmarks/calibration_study.py --duee FOLDER --scores NAME=FILE.npz
 
 A linear model on word counts scores the corpora: logistic regression, whose scores a sigmoid turns
-into probabilities, and a linear SVM, whose margins nothing does. Scores of other models come from
-files with the arrays adapt_scores, adapt_labels, test_scores and test_labels, all (rows, labels).
+into probabilities, and a linear SVM, whose margins nothing does. So does a network of one hidden
+layer on the same counts, trained by a sigmoid's loss and by the multi-label cross-entropy. Scores
+of other models come from files with the arrays adapt_scores, adapt_labels, test_scores and
+test_labels, all (rows, labels).
 """
 
 import argparse
@@ -18,14 +20,39 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from corpora_scores import debian, duee, generated, goemotions, scores_of
+from corpora_scores import ADAPT, CHOOSE, debian, duee, generated, goemotions, scores_of
 from results import as_markdown, write_result
 from sklearn.linear_model import LogisticRegression
 
 from keras_mlc.layers import ScoreCalibration
+from keras_mlc.losses import MultilabelCategoricalCrossentropy
 
 BINS = 15
 PARTS = "adapt", "test"
+NETWORKS = {
+    "network, sigmoid": keras.losses.BinaryCrossentropy(from_logits=True),
+    "network, multi-label cross-entropy": MultilabelCategoricalCrossentropy(),
+}
+WORDS, EPOCHS = 4000, 10
+
+
+def network_scores(corpus, loss):
+    """Return (scores, labels) to adapt on and of the test rows, by one hidden layer."""
+    (x, y), (test_x, test_y) = corpus
+    common = np.argsort(-x.getnnz(axis=0), kind="stable")[:WORDS]
+    x, test_x = (part[:, common].toarray().astype("float32") for part in (x, test_x))
+    adapt, _, fit = np.split(np.random.default_rng(0).permutation(len(y)), [ADAPT, ADAPT + CHOOSE])
+    keras.utils.set_random_seed(0)
+    layers = [
+        keras.layers.Dense(128, activation="relu"),
+        keras.layers.Dropout(0.3),
+        keras.layers.Dense(y.shape[1]),
+    ]
+    model = keras.Sequential([keras.Input(x.shape[1:]), *layers])
+    model.compile("adam", loss)
+    model.fit(x[fit], y[fit].astype("float32"), batch_size=64, epochs=EPOCHS, verbose=0)
+    parts = (x[adapt], y[adapt]), (test_x, test_y)
+    return [(model.predict(words, batch_size=512, verbose=0), labels) for words, labels in parts]
 
 
 def calibration_error(probabilities, labels):
@@ -75,6 +102,8 @@ def main():
         for model, classifier in models.items():
             adapt, _, test = scores_of(corpus, 0, classifier)
             lines.append(measure(name, model, adapt, test))
+        for model, loss in NETWORKS.items():
+            lines.append(measure(name, model, *network_scores(corpus, loss)))
     command = ["python", "benchmarks/calibration_study.py"]
     for name in ("duee", "goemotions"):
         if getattr(options, name):
