@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 from keras.src.backend import get_keras_mask, set_keras_mask
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from keras_mlc._typing import Tensor
 
@@ -87,6 +88,14 @@ def builds_symbolically(graph: Any) -> bool:
     Relies on the graph's name, "scratch_graph".
     """
     return graph.name.startswith("scratch_graph")
+
+
+def infers_shapes() -> bool:
+    """Return whether Keras infers shapes: on torch it may call with ones in place of the data.
+
+    Relies on `in_symbolic_scope` in `keras.src.backend.common.symbolic_scope`.
+    """
+    return bool(in_symbolic_scope())
 
 
 def compile_arguments(model: keras.Model) -> dict[str, Any] | None:

@@ -101,7 +101,9 @@ def train(name, model, loss, targets):
 def same(actual, expected):
     """Compare weights, to 1e-5 of the largest of each."""
     for name, weight in expected.items():
-        atol = 1e-5 * np.abs(weight).max()
+        # VAT follows the difference between two predictions that are nearly the same.
+        tolerance = 5e-5 if name.startswith("vat") else 1e-5
+        atol = tolerance * np.abs(weight).max()
         np.testing.assert_allclose(actual[name], weight, rtol=0, atol=atol, err_msg=name)
 
 

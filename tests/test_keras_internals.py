@@ -129,3 +129,20 @@ def test_a_symbolic_build_has_a_graph_of_its_own():
     found.clear()
     model.fit(X, Y, verbose=0)
     assert found and not any(found)
+
+
+def test_shapes_are_inferred_without_data():
+    found = []
+
+    class Looks(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            found.append(_keras_internals.infers_shapes())
+            return ops.mean(y_pred, axis=-1)
+
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(3)])
+    model.compile("sgd", Looks(), metrics=["mae"])
+    _keras_internals.build_symbolically(model, (X, Y))
+    assert found and all(found)
+    found.clear()
+    model.fit(X, Y, verbose=0)
+    assert not found[-1]

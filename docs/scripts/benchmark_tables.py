@@ -22,9 +22,11 @@ PAGES = [
         "benchmarks.md",
         "guides/label_thresholds.md",
         "guides/score_calibration.md",
+        "guides/r_drop.md",
         "recipes/class_imbalance.md",
         "zh/guides/label_thresholds.md",
         "zh/guides/score_calibration.md",
+        "zh/guides/r_drop.md",
         "zh/recipes/class_imbalance.md",
     )
 ]

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mlc._keras_internals import infers_shapes
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import seen_on_host
 
@@ -48,7 +49,7 @@ class Check:
             hint: How to mend it.
             clean: A function of the tensor to what may stand in its place, without bad values.
         """
-        if keras.backend.is_keras_tensor(tensor) or 0 in tensor.shape:
+        if keras.backend.is_keras_tensor(tensor) or 0 in tensor.shape or infers_shapes():
             return tensor
         values = seen_on_host(tensor)
         if values is None:

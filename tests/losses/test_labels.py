@@ -230,3 +230,11 @@ def test_ragged_indices(dtype):
     close(loss(pairs, SCORES), loss(INDICES, SCORES))
     with pytest.raises(ValueError, match=r"RaggedTensor.*SparseMultilabelCategoricalCrossentropy"):
         MultilabelCategoricalCrossentropy(missing_label=-1)(ragged, SCORES)
+
+
+def test_as_many_indices_as_labels_are_no_dense_labels_where_shapes_are_inferred():
+    # On torch Keras calls the loss with ones then.
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile("sgd", SparseMultilabelCategoricalCrossentropy(), metrics=[lambda t, p: p[:, 0]])
+    indices = np.array([[0, 2, -1], [2, -1, -1], [1, 0, 2], [-1, -1, -1]])
+    model.fit(np.ones((4, 4), "float32"), indices, verbose=0)
