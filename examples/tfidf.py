@@ -30,7 +30,7 @@ from keras_mlc.layers import LabelThresholds
 
 CHINESE = "\u3400-\u9fff"
 FOLDS = 3
-STRENGTHS = (0.3, 1.0, 3.0)  # C of the support vector machine: the larger, the less regularised
+STRENGTHS = (0.1, 0.3, 1.0)  # C of the support vector machine: the larger, the less regularised
 CLASS_WEIGHTS = (None, "balanced")
 CERTAIN = 10.0  # score of a label that all training rows have, or, negative, that none has
 

@@ -20,21 +20,33 @@ SMALL = ["--samples", "96", "--test-samples", "64", "--epochs", "1", "--max-leng
 @pytest.fixture
 def start(pytestconfig):
     """Start a script of the examples, or a program that imports what they share."""
+    processes = []
 
     def start(script, *options, program=None, **more):
         what = ["-c", program] if program else [pytestconfig.rootpath / "examples" / script]
         environment = {**os.environ, "PYTHONPATH": f"{pytestconfig.rootpath / 'examples'}"}
         environment["PYTHONPATH"] += f":{pytestconfig.rootpath}"
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *map(str, what), *map(str, options)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**environment, **more.pop("env", {})},
+            preexec_fn=heed_ctrl_c,
             **more,
         )
+        processes.append(process)
+        return process
 
-    return start
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def heed_ctrl_c():
+    """Let a child hear of Ctrl-C, also where these tests run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
