@@ -51,7 +51,7 @@ def with_mask(tensor: Any, mask: Any) -> Any:
 def is_marked_as_activated(tensor: Any) -> bool:
     """Return whether Keras has noted that `tensor` came out of its sigmoid or softmax.
 
-    Relies on the attribute `_keras_logits`, which Keras sets on every backend but JAX.
+    Relies on the attribute `_keras_logits`, which what JAX traces cannot hold.
     """
     return hasattr(tensor, "_keras_logits")
 

@@ -108,7 +108,7 @@ def test_activations_are_marked():
     tensor = ops.convert_to_tensor([[1.0, 2.0]])
     assert not _keras_internals.is_marked_as_activated(tensor)
     activated = layers.Activation("sigmoid")(tensor)
-    assert _keras_internals.is_marked_as_activated(activated) == (BACKEND != "jax")
+    assert BACKEND == "jax" or _keras_internals.is_marked_as_activated(activated)
 
 
 @tensorflow_only
