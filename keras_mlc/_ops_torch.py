@@ -31,3 +31,8 @@ _RESHAPING = (
     "SqueezeBackward1",
     "UnsqueezeBackward0",
 )
+
+
+def row_maximum(x: Tensor) -> Tensor:
+    """Return the maximum of each row, with its axis; `keras.ops.max` refuses no rows."""
+    return x.amax(-1, keepdim=True)

@@ -66,6 +66,8 @@ def reduced(
             "on."
         )
         rows = with_mask(ops.copy(rows), _aligned(ops.cast(mask, "bool"), rows, message, True))
+        if sample_weight is not None:  # Keras would multiply it by the mask in place on torch.
+            sample_weight = ops.copy(sample_weight)
     reduce = _Reduce(name=name, reduction=reduction, dtype=dtype)
     return reduce(rows, rows, sample_weight)
 

@@ -74,7 +74,7 @@ def _values(y_true: Tensor, y_pred: Tensor, label_weights: np.ndarray | None) ->
     padding = [(0, 0)] * (len(shape) - 1) + [(1, 0)]
     indices = ops.pad(ops.cast(y_true, "int32"), padding, constant_values=-1)
     indices = ops.reshape(indices, (-1, ops.shape(indices)[-1]))
-    last = ops.max(indices, axis=-1, keepdims=True)
+    last = _row_maximum(indices)
     # Padding points to a target once more, or to label 0 where there is no target.
     labels = ops.maximum(ops.where(indices < 0, last, indices), 0)
     rows = ops.broadcast_to(ops.arange(ops.shape(labels)[0])[:, None], ops.shape(labels))
@@ -89,6 +89,14 @@ def _values(y_true: Tensor, y_pred: Tensor, label_weights: np.ndarray | None) ->
         label_scores = label_scores - 2.0 * ops.take(weights, labels)
     positive = log1p_sum_exp(ops.where(is_new, -label_scores, -float("inf")))
     return check.mark(ops.reshape(negative + positive, shape[:-1]))
+
+
+def _row_maximum(indices: Tensor) -> Tensor:
+    if keras.backend.backend() == "torch" and not keras.backend.is_keras_tensor(indices):
+        from keras_mlc._ops_torch import row_maximum
+
+        return row_maximum(indices)
+    return ops.max(indices, axis=-1, keepdims=True)
 
 
 def _stands_before(indices: Tensor) -> Tensor:

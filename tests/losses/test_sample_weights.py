@@ -7,6 +7,7 @@ from keras import ops
 
 import reference
 from backends import BACKEND, MODES, compiled, tensorflow_only, to_numpy
+from keras_mlc._keras_internals import with_mask
 from keras_mlc.losses import (
     AsymmetricLoss,
     GradientPenaltyLoss,
@@ -201,3 +202,11 @@ def test_labels_do_not_broadcast_under_r_drop(base, mode):
     assert np.isfinite(to_numpy(loss(LABELS.astype("float32"), outputs)))
     with pytest.raises(ValueError, match="`y_true` must have the shape of `y_pred`"):
         loss(LABELS[:, :1].astype("float32"), outputs)
+
+
+def test_weights_stay_as_they_were_beside_a_mask():
+    scores = ops.convert_to_tensor(np.zeros((2, 3, 4), "float32"))
+    weights = ops.convert_to_tensor(np.full((2, 3), 0.5, "float32"))
+    scores = with_mask(scores, ops.convert_to_tensor([[True, False, True], [True, True, False]]))
+    MultilabelCategoricalCrossentropy()(np.zeros((2, 3, 4)), scores, weights)
+    np.testing.assert_array_equal(ops.convert_to_numpy(weights), 0.5)
