@@ -34,5 +34,6 @@ _RESHAPING = (
 
 
 def row_maximum(x: Tensor) -> Tensor:
-    """Return the maximum of each row, with its axis; `keras.ops.max` refuses no rows."""
+    """Return the maximum of each row, with its axis, also of no rows."""
+    # `keras.ops.max` refuses them, or puts an initial value on the CPU, wherever `x` is.
     return x.amax(-1, keepdim=True)

@@ -53,8 +53,8 @@ class ScoreCalibration(keras.layers.Layer):
         >>> labels = rng.random((1000, 4)) < 1 / (1 + np.exp(-(2 * scores - 1)))
         >>> layer = ScoreCalibration()
         >>> layer.adapt(scores, labels)
-        >>> np.abs(layer.scale - 2).max() < 0.2, np.abs(layer.offset + 1).max() < 0.2
-        (np.True_, np.True_)
+        >>> bool(np.abs(layer.scale - 2).max() < 0.2), bool(np.abs(layer.offset + 1).max() < 0.2)
+        (True, True)
         >>> tuple(layer(scores).shape)
         (1000, 4)
 

@@ -96,7 +96,7 @@ def _row_maximum(indices: Tensor) -> Tensor:
         from keras_mlc._ops_torch import row_maximum
 
         return row_maximum(indices)
-    return ops.max(indices, axis=-1, keepdims=True)
+    return ops.max(indices, axis=-1, keepdims=True, initial=-1)  # Without, it refuses no rows.
 
 
 def _stands_before(indices: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """What is moved: what every kind of embedding returns, and nothing else."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -370,6 +372,8 @@ def test_rematerialized_layers(part, trainer_class, mode):
 def test_tokens_that_are_not_dense(kind, norm, mode):
     import tensorflow as tf
 
+    if kind == "ragged" and "ragged" not in inspect.signature(keras.Input).parameters:
+        pytest.skip("this Keras has no ragged inputs")
     lengths = np.arange(12) % 4 + 1
     dense = np.where(np.arange(4) < lengths[:, None], TOKENS % 6 + 1, 0)
 
