@@ -17,10 +17,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from class_imbalance import precision
 from corpora_scores import debian
 from keras import ops
 from results import as_markdown, write_result
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import f1_score
 
 from keras_mlc import (
     LabelThresholds,
@@ -65,12 +66,6 @@ def scores(train, others, alpha, scale, offset, seed):
         order = np.random.default_rng([seed, epoch]).permutation(len(x))
         model.fit(*repeat_pairs((x[order], y[order])), batch_size=128, shuffle=False, verbose=0)
     return [model.predict(other, batch_size=512, verbose=0) for other in others]
-
-
-def precision(labels, scores):
-    """Return the mean average precision of the labels that occur."""
-    occurs = labels.any(axis=0)
-    return average_precision_score(labels[:, occurs], scores[:, occurs])
 
 
 def study(seeds):

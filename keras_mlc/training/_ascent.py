@@ -65,7 +65,7 @@ class AdversarialTrainer(Trainer):
 
     def _norm_at(self, forward: Any, point: Point) -> Any:
         """Return how perturbations of what a pass has looked up are measured."""
-        first = next(value for value in keras.tree.flatten(forward.x) if value is not None)
+        first = forward.first_input
         if self.norm == "sample":
             _check_samples(point.lookups, first.shape[0])
         return NORMS[self.norm](self, point.lookups, ops.shape(first)[0])

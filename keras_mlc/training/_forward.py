@@ -66,6 +66,11 @@ class Forward:
             scaled_loss = self.trainer.optimizer.scale_loss(loss)
         return scaled_loss, Pass(y_pred, loss, loss_scale, scope.updates)
 
+    @property
+    def first_input(self) -> Tensor:
+        """The first of the inputs, whose first axis counts the samples."""
+        return next(value for value in keras.tree.flatten(self.x) if value is not None)
+
     def assign_metrics(self, updates: Values) -> list[tuple[Any, Tensor]]:
         """Assign what has been found for metrics, and return the rest with its variables."""
         metrics = {id(v): v for v in self.trainer.metrics_variables}
@@ -77,8 +82,7 @@ class Forward:
 
     def report(self, loss: Tensor, y_pred: Any) -> dict[str, Tensor]:
         """Update the metrics and return their values."""
-        first = next(value for value in keras.tree.flatten(self.x) if value is not None)
-        _keras_internals.track_loss(self.trainer, loss, ops.shape(first)[0])
+        _keras_internals.track_loss(self.trainer, loss, ops.shape(self.first_input)[0])
         return self.trainer.compute_metrics(self.x, self.y, y_pred, self.sample_weight)
 
 
