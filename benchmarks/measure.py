@@ -170,7 +170,9 @@ def print_table(rows, note, options):
     """
     packages = sorted({"keras", BACKEND})
     versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
-    machine = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    used, there = len(os.sched_getaffinity(0)), os.cpu_count()
+    cores = f"{there} CPU cores" if used == there else f"{used} of {there} CPU cores"
+    machine = f"{cores} ({platform.machine()})"
     result = {
         "command": options.command,
         "table": [list(rows[0]), *(list(map(str, row.values())) for row in rows)],
