@@ -1,0 +1,253 @@
+"""What is adversarial training worth, beside plain training that costs as much?
+
+The encoder of the examples, multi-label cross-entropy, dropout 0.1, AdamW with warm-up and cosine
+decay. A seed draws the training rows and the weights of the head. 1,000 further rows are held out:
+each method's perturbation, of three, is the one with the highest average precision on them at the
+first seed, and they choose the thresholds (`LabelThresholds(shrinkage=20)`). Test rows only report.
+
+Plain training stands beside each method twice: with as many passes over the rows, and with as many
+epochs as fit into the method's time by its count of passes through the model (a forward pass 1, a
+backward pass 1 for the vectors and 1 for the weights). VAT reads as many unlabelled rows a step as
+labelled ones: all rows of the training file that are neither trained on nor held out.
+
+Finished runs are kept in `--runs`, and the same command goes on from there.
+
+    nice python benchmarks/adversarial_study.py
+    nice python benchmarks/adversarial_study.py --train train.csv --test test.csv \\
+        --samples 10000 --max-length 128 --checkpoint FOLDER
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from class_imbalance import precision
+from results import as_markdown, write_result
+from sklearn.metrics import f1_score
+
+from keras_mlc import LabelThresholds, MultilabelCategoricalCrossentropy
+from keras_mlc.training import FGMTrainer, FreeLBTrainer, PGDTrainer, VATTrainer
+
+sys.path.append(str(Path(__file__).parents[1] / "examples"))
+from support.data import load_corpus
+from support.settings import Settings
+from support.task import Task
+
+HELD_OUT, MISSING, DROPOUT = 1000, -1, 0.1
+EMBEDDING = "token_embedding"
+
+METHODS = {
+    "FGM, a norm a batch": (
+        lambda model, size, batch: FGMTrainer(model, EMBEDDING, size * batch**0.5),
+        5 / 3,
+    ),
+    "FGM, a norm a text": (
+        lambda model, size, batch: FGMTrainer(model, EMBEDDING, size, norm="sample"),
+        5 / 3,
+    ),
+    "PGD, 3 steps": (
+        lambda model, size, batch: PGDTrainer(
+            model, EMBEDDING, size, step_size=0.4 * size, norm="sample"
+        ),
+        3.0,
+    ),
+    "FreeLB, 3 steps": (
+        lambda model, size, batch: FreeLBTrainer(
+            model, EMBEDDING, size, step_size=0.4 * size, initial_norm=0.25 * size
+        ),
+        3.0,
+    ),
+    "VAT, unlabelled rows too": (
+        lambda model, size, batch: VATTrainer(model, EMBEDDING, size),
+        5.0,
+    ),
+}
+"""A trainer for a perturbation a text and a batch size, and its passes in those of a plain step.
+
+A norm a batch is that of all texts together, so it is √B times as long.
+"""
+SIZES = 0.1, 0.3, 1.0
+BATCHES = 8, 32, 128
+
+
+class Study:
+    """The rows, and every run that has been made on them."""
+
+    def __init__(self, options):
+        self.options = options
+        self.all, self.test = load_corpus(options.train, options.test)
+        self.path = options.runs
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()
+        lines = self.path.read_text().splitlines()
+        self.done = {line["run"]: line for line in map(json.loads, lines)}
+
+    def settings(self, epochs, batch):
+        options = self.options
+        return Settings(
+            learning_rate=options.learning_rate * (batch / 32) ** 0.5,
+            epochs=epochs,
+            batch_size=batch,
+            max_length=options.max_length,
+            checkpoint=options.checkpoint,
+            dtype_policy=options.dtype_policy,
+        )
+
+    def rows(self, seed):
+        """Rows to train on, held-out rows, and the rest."""
+        order = np.random.default_rng(seed).permutation(len(self.all))
+        held_out, train = order[:HELD_OUT], order[HELD_OUT:][: self.options.samples]
+        rest = order[HELD_OUT + len(train) :]
+        return [
+            replace(self.all, texts=[self.all.texts[i] for i in rows], labels=self.all.labels[rows])
+            for rows in (train, held_out, rest if len(rest) else train)
+        ]
+
+    def run(self, method, seed, epochs, size=0.0, batch=32):
+        """Return what a run has scored; make it if it is not there."""
+        name = f"{method}, size {size:g}, {epochs} epochs, batch {batch}, seed {seed}"
+        if name not in self.done:
+            line = {"run": name, **self.made(method, seed, epochs, size, batch)}
+            with open(self.path, "a") as file:
+                file.write(json.dumps(line) + "\n")
+            self.done[name] = line
+            print(line, flush=True)
+        return self.done[name]
+
+    def made(self, method, seed, epochs, size, batch):
+        keras.utils.set_random_seed(seed)
+        train, held_out, rest = self.rows(seed)
+        settings = self.settings(epochs, batch)
+        task = Task(settings, train, held_out, self.test, seed=seed)
+        encoder = task.encoder(dropout=DROPOUT)
+        scores = keras.layers.Dense(task.num_labels, dtype="float32")(encoder.output[:, 0])
+        model = trained = keras.Model(encoder.input, scores)
+        batches = task.batches()
+        if method != "plain":
+            trained = METHODS[method][0](model, size, batch)
+        if method.startswith("VAT"):
+            others = Task(settings, rest, held_out, self.test, seed=seed).train[0]
+            batches = with_unlabelled(batches, others, task.num_labels, batch, seed)
+        loss = MultilabelCategoricalCrossentropy(missing_label=MISSING)
+        trained.compile(task.optimizer(), loss)
+        began = time.perf_counter()
+        trained.fit(batches, epochs=epochs, shuffle=False, verbose=0)
+        seconds = time.perf_counter() - began
+        kept, test = (
+            model.predict(x, batch_size=128, verbose=0) for x, _ in (task.validation, task.test)
+        )
+        thresholds = LabelThresholds(shrinkage=20)
+        thresholds.adapt(kept, task.validation[1])
+        labels, given = task.test[1], test > thresholds.thresholds
+        return {
+            "held-out precision": precision(task.validation[1], kept),
+            "precision": precision(labels, test),
+            "micro": f1_score(labels, given, average="micro"),
+            "macro": f1_score(labels, given, average="macro", zero_division=0),
+            "micro, 0": f1_score(labels, test > 0, average="micro"),
+            "macro, 0": f1_score(labels, test > 0, average="macro", zero_division=0),
+            "seconds": seconds,
+        }
+
+    def best_size(self, method, epochs, batch=32):
+        quality = {
+            size: self.run(method, 0, epochs, size, batch)["held-out precision"] for size in SIZES
+        }
+        return max(quality, key=quality.get)
+
+
+def with_unlabelled(batches, others, labels, batch_size, seed):
+    """Follow each labelled batch by as many unlabelled rows."""
+    rows = tf.data.Dataset.from_tensor_slices(others)
+    rows = rows.shuffle(len(others["token_ids"]), seed=seed).repeat().batch(batch_size)
+
+    def together(labelled, unlabelled):
+        x, y = labelled
+        missing = tf.fill((batch_size, labels), tf.cast(MISSING, y.dtype))
+        x = tf.nest.map_structure(lambda a, b: tf.concat([a, b], 0), x, unlabelled)
+        return x, tf.concat([y, missing], 0)
+
+    def signed(x, y):
+        return x, tf.cast(y, "int32")
+
+    return tf.data.Dataset.zip(batches.map(signed), rows).map(together).prefetch(2)
+
+
+def methods_table(study, epochs, seeds):
+    """Each method, between plain training with its passes over the rows and with its time."""
+    controls = {epochs, *(round(epochs * passes) for _, passes in METHODS.values())}
+    rows = []
+    for number in sorted(controls):
+        runs = [study.run("plain", seed, number) for seed in seeds]
+        rows.append(["plain", "", str(number), f"{number / epochs:.1f}", *cells(runs)])
+    for method, (_, passes) in METHODS.items():
+        size = study.best_size(method, epochs)
+        runs = [study.run(method, seed, epochs, size) for seed in seeds]
+        rows.append([method, f"{size:g}", str(epochs), f"{passes:.1f}", *cells(runs)])
+    head = ["training", "perturbation a text", "epochs", "passes", *MEASURES]
+    return [head, *rows]
+
+
+MEASURES = "precision", "micro", "macro"
+
+
+def cells(runs):
+    values = np.array([[run[name] for name in MEASURES] for run in runs])
+    return [f"{each.mean():.3f} ± {each.std():.3f}" for each in values.T]
+
+
+def batches_table(study, epochs):
+    """Held-out average precision of every perturbation at every batch size."""
+    rows = []
+    for method in list(METHODS)[:2]:
+        for batch in BATCHES:
+            found = [study.run("plain", 0, epochs, batch=batch)]
+            found += [study.run(method, 0, epochs, size, batch) for size in SIZES]
+            values = [run["held-out precision"] for run in found]
+            rows.append([method, str(batch), *(f"{value:.3f}" for value in values)])
+    return [["norm", "batch", "plain", *(f"{size:g} a text" for size in SIZES)], *rows]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--train")
+    add("--test")
+    add("--checkpoint")
+    add("--samples", type=int, default=3500)
+    add("--max-length", type=int, default=48)
+    add("--learning-rate", type=float, default=6e-4)
+    add("--dtype-policy", default="float32")
+    add("--epochs", type=int, default=5)
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add("--batches", action="store_true", help="the perturbation at several batch sizes instead")
+    add("--runs", type=Path, default=Path("runs/adversarial_study.jsonl"), help="finished runs")
+    add("--output", type=Path, help="a JSON file that keeps what is printed")
+    options = parser.parse_args()
+    study = Study(options)
+    if options.batches:
+        table, what = batches_table(study, options.epochs), "Average precision of held-out rows."
+    else:
+        table = methods_table(study, options.epochs, options.seeds)
+        what = f"Test rows, mean ± deviation over {len(options.seeds)} seeds; F1 with thresholds."
+    result = {
+        "command": "python benchmarks/adversarial_study.py" + " --batches" * options.batches,
+        "table": table,
+        "note": f"{what} keras {version('keras')}.",
+    }
+    print(as_markdown(result))
+    if options.output:
+        write_result(result, options.output)
+
+
+if __name__ == "__main__":
+    main()
