@@ -57,7 +57,8 @@ def ours(once, twice, learning_rate):
     divergence = RDropLoss(loss, alpha=4.0, divergence="categorical", from_logits=True)
 
     def step(model, loss=loss, data=once):
-        take = taking_steps(model, *data, loss, False, learning_rate)
+        optimizer = keras.optimizers.Adam(learning_rate)
+        take = taking_steps(model, *data, loss, False, optimizer)
         matrix = getattr(model, "model", model).get_layer("token_embedding").embeddings
         return with_second_derivatives(take) if loss is penalty else take, lambda: matrix.value
 

@@ -9,11 +9,11 @@ in both sides of a ratio.
 All have the same dropout, of 0.1 as published encoders have: how random numbers are drawn is a
 part of what compiled code costs. `--dropout 0` leaves it, and R-Drop, out.
 
-- The trainers and the penalty, which is a loss and a trainer, stand beside the plain step and, on
-  TensorFlow, beside the same passes written out in `by_hand.py`: what is above 1 there is the
-  library's own. PGD and FreeLB take three steps. On torch both penalties need an attention with
-  second derivatives, which torch's fused one has not: theirs is the unfused one, while the plain
-  step has the fused.
+- The trainers and the penalty, which is a loss and a trainer, stand beside the plain step and
+  beside the same passes written out in `by_hand_tensorflow.py`, `by_hand_jax.py` or
+  `by_hand_torch.py`: what is above 1 there is the library's own. PGD and FreeLB take three steps.
+  On torch the penalties need an attention with second derivatives, which torch's fused one has
+  not: theirs is the unfused one, also by hand, while the plain step has the fused.
 - R-Drop reads every text twice. It stands beside the plain step on as many distinct texts, and
   beside a plain step on the batch with every text twice: what is above 1 there is the divergence.
 
@@ -23,6 +23,7 @@ part of what compiled code costs. `--dropout 0` leaves it, and R-Drop, out.
     KERAS_BACKEND=torch python benchmarks/step_cost.py
 """
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from keras_mlc.training import (
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 from support.albert_tiny import albert_tiny
 
+by_hand = importlib.import_module(f"by_hand_{BACKEND}")
 VOCABULARY, LABELS, LENGTH, DROPOUT = 21128, 65, 64, 0.1
 
 
@@ -62,9 +64,9 @@ def texts(batch_size):
     }
 
 
-def taking_steps(model, x, y, loss, jit_compile, learning_rate=1e-4):
+def taking_steps(model, x, y, loss, jit_compile, optimizer=None):
     """Return a call that trains `model` on one batch."""
-    model.compile(keras.optimizers.Adam(learning_rate), loss, jit_compile=jit_compile)
+    model.compile(optimizer or keras.optimizers.Adam(1e-4), loss, jit_compile=jit_compile)
     x, y = keras.tree.map_structure(keras.ops.convert_to_tensor, (x, y))
     return lambda: model.train_on_batch(x, y)
 
@@ -88,7 +90,7 @@ TRAINERS = {
     "FGM, a norm a text": lambda model: FGMTrainer(model, EMBEDDING, norm="sample"),
     "PGD": lambda model: PGDTrainer(model, EMBEDDING),
     "FreeLB": lambda model: FreeLBTrainer(model, EMBEDDING, initial_norm=0.0),
-    "VAT": lambda model: VATTrainer(model, EMBEDDING),
+    "VAT": lambda model: VATTrainer(model, EMBEDDING, seed=0),
     "penalty, trainer": lambda model: GradientPenaltyTrainer(model, EMBEDDING),
 }
 BY_HAND = {
@@ -126,14 +128,14 @@ def steps(batch_size, jit_compile, dropout, methods):
             model = classifier(dropout)
             calls[name] = step(model, GradientPenaltyLoss(loss, model.get_layer(EMBEDDING)))
             compared.append((name, "plain"))
-        if name.startswith("penalty") and name in calls:
-            calls[name] = with_second_derivatives(calls[name])
-        if BACKEND == "tensorflow" and name in BY_HAND:
-            import by_hand
-
+        if name in BY_HAND and name in calls:
             hand = f"{BY_HAND[name]} by hand"
-            calls.setdefault(hand, step(getattr(by_hand, BY_HAND[name])(classifier(dropout))))
             compared.append((name, hand))
+            if hand not in calls:
+                calls[hand] = step(getattr(by_hand, BY_HAND[name])(classifier(dropout)))
+    for name, take in calls.items():
+        if "penalty" in name.lower():
+            calls[name] = with_second_derivatives(take)
     return calls, compared
 
 
