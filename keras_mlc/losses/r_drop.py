@@ -248,7 +248,7 @@ def _graph_assertion(tensor: Tensor) -> Callable[[Tensor, str, Tensor], Tensor] 
     """Return a function that checks while compiled code runs, where the backend has one."""
     if keras.backend.backend() != "tensorflow" or keras.backend.is_keras_tensor(tensor):
         return None
-    from keras_mlc._ops_tensorflow import after_assert
+    from keras_mlc._missing_ops_tensorflow import after_assert
 
     return after_assert
 
