@@ -80,7 +80,7 @@ def same_shape(y_true: Any, y_pred: Any) -> Any:
         return y_true
     if keras.backend.is_keras_tensor(y_true) or keras.backend.is_keras_tensor(y_pred):
         return y_true
-    from keras_mlc._ops_tensorflow import with_shape_of
+    from keras_mlc._missing_ops_tensorflow import with_shape_of
 
     return with_shape_of(y_true, y_pred)
 

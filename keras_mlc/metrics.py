@@ -251,7 +251,7 @@ class MultilabelF1Score(keras.metrics.Metric):
                 inside = ops.logical_or(inside, ops.logical_not(known))
             is_valid = ops.all(inside)
             if keras.backend.backend() == "tensorflow":
-                from keras_mlc._ops_tensorflow import after_assert
+                from keras_mlc._missing_ops_tensorflow import after_assert
 
                 y_true = after_assert(is_valid, f"`y_true` must lie between 0 and 1.{HINT}", y_true)
         if self.num_labels is None:

@@ -32,9 +32,9 @@ def _activation(y_pred: Tensor) -> str | None:
     if keras.backend.is_keras_tensor(y_pred):
         return None
     if backend == "tensorflow":
-        from keras_mlc._ops_tensorflow import operation
+        from keras_mlc._missing_ops_tensorflow import operation
     elif backend == "torch":
-        from keras_mlc._ops_torch import operation
+        from keras_mlc._missing_ops_torch import operation
     else:
         return None
     return {"Sigmoid": "sigmoid", "Softmax": "softmax", "Relu": "ReLU"}.get(operation(y_pred) or "")

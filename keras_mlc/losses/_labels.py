@@ -76,7 +76,7 @@ class Check:
 
 def _settled(tensor: Tensor, is_valid: Tensor, message: str, clean: Any) -> Tensor:
     if keras.backend.backend() == "tensorflow":
-        from keras_mlc._ops_tensorflow import if_valid
+        from keras_mlc._missing_ops_tensorflow import if_valid
 
         return if_valid(is_valid, message, tensor, clean)
     # What looks at each value by itself is fused with what follows.

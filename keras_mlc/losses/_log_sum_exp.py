@@ -31,7 +31,7 @@ def maximum(dtype: Any) -> float:
 def _shifted_sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the maximum of 0 and the last axis, and the sum of `exp(x - maximum)` over it."""
     if keras.backend.backend() == "torch" and not keras.backend.is_keras_tensor(x):
-        from keras_mlc._ops_torch import shifted_sum_exp
+        from keras_mlc._missing_ops_torch import shifted_sum_exp
 
         return shifted_sum_exp(x)
     shift = ops.stop_gradient(ops.max(x, axis=-1, keepdims=True, initial=0.0))

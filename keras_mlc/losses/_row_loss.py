@@ -109,6 +109,6 @@ def _aligned(weights: Tensor, rows: Tensor, message: str, any_axes: bool = False
 
 
 def _fits(weights: Tensor, rows: Tensor, message: str) -> Tensor:
-    from keras_mlc._ops_tensorflow import fits
+    from keras_mlc._missing_ops_tensorflow import fits
 
     return fits(weights, rows, message)

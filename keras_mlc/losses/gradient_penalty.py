@@ -238,4 +238,5 @@ def _backend_gradient() -> Any:
             "the embedding. Train by `keras_mlc.training.GradientPenaltyTrainer(model, embedding)` "
             f"instead, compiled with the base loss. The running backend is {backend!r}."
         )
-    return importlib.import_module(f"keras_mlc.losses._{backend}").squared_gradient
+    module = f"keras_mlc.losses._squared_gradient_{backend}"
+    return importlib.import_module(module).squared_gradient

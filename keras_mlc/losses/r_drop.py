@@ -39,10 +39,10 @@ class RDropLoss(RowLoss):
     tears pairs apart: pass `shuffle=False`, or shuffle and batch a dataset before it is repeated.
     The batch size that the loss sees is twice the number of samples. Torn pairs (labels that
     differ within a pair) and odd batches raise before the weights are updated, in eager
-    execution, on torch, and in TensorFlow graphs. Under XLA and JAX an odd batch raises while
-    the step is traced, and a torn pair makes the loss NaN. (When anything raises in the first step
-    of `fit` on JAX, Keras has taken the weights out of the model and does not put them back;
-    `FGMTrainer` does.)
+    execution, on torch, and in TensorFlow graphs. Under XLA, which Keras takes by default on a
+    GPU, and on JAX an odd batch raises while the step is traced, and a torn pair makes the loss
+    NaN, with a gradient of 0. (When anything raises in the first step of `fit` on JAX, Keras has
+    taken the weights out of the model and does not put them back; `FGMTrainer` does.)
 
     In evaluation dropout is off: on pairs the divergence is 0 and the loss is the base loss.
     Validation data must come in pairs too, so pass it through `repeat_pairs` as well.
@@ -248,7 +248,7 @@ def _graph_assertion(tensor: Tensor) -> Callable[[Tensor, str, Tensor], Tensor] 
     """Return a function that checks while compiled code runs, where the backend has one."""
     if keras.backend.backend() != "tensorflow" or keras.backend.is_keras_tensor(tensor):
         return None
-    from keras_mlc._ops_tensorflow import after_assert
+    from keras_mlc._missing_ops_tensorflow import after_assert
 
     return after_assert
 

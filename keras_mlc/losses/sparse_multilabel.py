@@ -93,7 +93,7 @@ def _values(y_true: Tensor, y_pred: Tensor, label_weights: np.ndarray | None) ->
 
 def _row_maximum(indices: Tensor) -> Tensor:
     if keras.backend.backend() == "torch" and not keras.backend.is_keras_tensor(indices):
-        from keras_mlc._ops_torch import row_maximum
+        from keras_mlc._missing_ops_torch import row_maximum
 
         return row_maximum(indices)
     return ops.max(indices, axis=-1, keepdims=True, initial=-1)  # Without, it refuses no rows.
@@ -123,12 +123,12 @@ def _split(scores: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """
     backend = keras.backend.backend()
     if backend == "tensorflow" and not keras.backend.is_keras_tensor(scores):
-        from keras_mlc._ops_tensorflow import split
+        from keras_mlc._missing_ops_tensorflow import split
 
         shift, total, label_scores = split(scores, places)
         return log1p_shifted(ops.stop_gradient(shift), total), label_scores
     if backend == "torch":
-        from keras_mlc._ops_torch import gather
+        from keras_mlc._missing_ops_torch import gather
 
         label_scores = gather(scores, places)
     else:

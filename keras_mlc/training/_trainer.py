@@ -20,7 +20,9 @@ from keras_mlc._typing import Tensor
 from keras_mlc.training._forward import Objective, Pass, Values
 from keras_mlc.training._lookups import LookUps
 
-_Step: Any = importlib.import_module(f"keras_mlc.training._{keras.backend.backend()}").Step
+_Step: Any = importlib.import_module(
+    f"keras_mlc.training._train_step_{keras.backend.backend()}"
+).Step
 
 
 class Setting:

@@ -39,6 +39,16 @@ def test_the_table_in_readme_holds_the_numbers_of_both_runs():
         assert cells == [*scores, DEBIAN[row]["step time"]], row
 
 
+@pytest.mark.parametrize("page", ["docs/index.md", "docs/zh/index.md"])
+def test_the_start_page_has_a_part_of_the_table_in_readme(page):
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    shown = [line.split("|")[2:] for line in lines if line.endswith(" |") and "0." in line]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(shown) > 4
+    for cells in shown:
+        assert any(line.split("|")[2:] == cells for line in readme), cells
+
+
 @pytest.mark.parametrize("page", ["README.zh-CN.md"])
 def test_translated_tables_hold_the_same_numbers(page):
     numbers = [cells for _, *cells in tables("README.md")]
@@ -47,8 +57,8 @@ def test_translated_tables_hold_the_same_numbers(page):
         assert f" | {' | '.join(cells)} |" in text
 
 
-def test_the_start_page_compares_with_the_controls_of_the_runs():
-    found = tables("docs/index.md")
+def test_the_page_that_helps_to_choose_compares_with_the_controls_of_the_runs():
+    found = tables("docs/choosing.md")
     assert len(found) > 6
     for row, control, *cells in found:
         run = DUEE if "±" in cells[0] else DEBIAN

@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_mlc import _embedding_gradients_tensorflow as gradients
 from keras_mlc import _keras_internals
-from keras_mlc import _tensorflow as gradients
 from keras_mlc._typing import Tensor
 from keras_mlc.losses._loss_scale import loss_scale
 

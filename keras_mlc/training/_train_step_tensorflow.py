@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_mlc import _embedding_gradients_tensorflow as embedding_gradients
 from keras_mlc import _keras_internals
-from keras_mlc import _tensorflow as embedding_gradients
 from keras_mlc._typing import Tensor
 from keras_mlc.training._forward import Forward, Pass, Values, apply
 from keras_mlc.training._lookups import LookUps
