@@ -72,7 +72,7 @@ class Checkpoint:
             path = find_vocabulary(self.folder) or path
         if not path.exists():
             raise CheckpointError(
-                f"{self.folder / 'vocab.txt'}: there is no such file, and no tokenizer.json. Copy "
+                f"{self.folder / 'vocab.txt'}: there is no such file, and no tokenizer.json; copy "
                 "the one that the checkpoint was trained with there. Of another tokenizer "
                 "`transformers` makes a tokenizer.json: AutoTokenizer.from_pretrained(FOLDER)"
                 ".save_pretrained(FOLDER)."
@@ -87,11 +87,8 @@ class Checkpoint:
     @property
     def inputs(self):
         """The names of the encoder's inputs."""
-        return (
-            "token_ids",
-            *(["segment_ids"] if self.architecture.segments else []),
-            "padding_mask",
-        )
+        names = ("token_ids", "segment_ids", "padding_mask")
+        return names if self.architecture.segments else names[::2]
 
     @property
     def positions(self):

@@ -79,8 +79,8 @@ class Preset:
             backbone = keras_hub.models.Backbone.from_preset(str(self.folder))
         except Exception as error:  # of many classes, as what is damaged is JSON or HDF5
             raise CheckpointError(
-                f"{self.folder}: the preset cannot be loaded; it is cut off, damaged, or of another "
-                f"version of KerasHub ({type(error).__name__}: {error})"
+                f"{self.folder}: the preset cannot be loaded; it is cut off, damaged, or of "
+                f"another version of KerasHub ({type(error).__name__}: {error})"
             ) from None
         self.refuse_what_is_no_encoder(backbone)
         return backbone

@@ -42,13 +42,11 @@ def copy_vocabulary(vocabulary, folder):
     """Copy a vocabulary, with what stands beside it on how texts are split, into a folder."""
     vocabulary, folder = Path(vocabulary), Path(folder)
     if vocabulary.is_dir():
-        names = {
-            path: Path("tokenizer", path.relative_to(vocabulary)) for path in files_of(vocabulary)
-        }
+        names = [Path("tokenizer", path.relative_to(vocabulary)) for path in files_of(vocabulary)]
     else:
         target = "tokenizer.json" if vocabulary.suffix == ".json" else "vocab.txt"
-        names = {path: path.name for path in files_of(vocabulary)} | {vocabulary: target}
-    for path, name in names.items():
+        names = [target, CONFIGURATION]
+    for path, name in zip(files_of(vocabulary), names, strict=False):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / name)
 

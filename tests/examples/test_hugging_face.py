@@ -6,7 +6,7 @@ import sys
 from support.checkpoints import CheckpointError, open_checkpoint
 from support.encoders import embedding_of, load_encoder, open_encoder
 from support.table import DataError
-from support.tokenizer import encode, load_tokenizer
+from support.tokenizer import SPECIAL_TOKENS, encode, load_tokenizer
 
 import numpy as np
 import pytest
@@ -56,6 +56,10 @@ def hugging_face(tmp_path):
         return tmp_path, model.base_model
 
     return write
+
+
+def weights_of(folder):
+    return load_encoder(open_encoder(folder)).get_weights()
 
 
 def texts(segments):
@@ -130,7 +134,7 @@ def test_layer_norms_in_the_old_spelling(hugging_face, name):
     from safetensors.torch import load_file, save_file
 
     folder, _ = hugging_face()
-    expected = load_encoder(open_encoder(folder)).get_weights()
+    expected = weights_of(folder)
     weights = load_file(folder / "model.safetensors")
     if name == "gamma":
         for old in [key for key in weights if "LayerNorm" in key]:
@@ -138,9 +142,7 @@ def test_layer_norms_in_the_old_spelling(hugging_face, name):
             weights[new] = weights.pop(old)
     weights["embeddings.position_ids"] = torch.arange(20)
     save_file(weights, folder / "model.safetensors")
-    for weight, same in zip(
-        load_encoder(open_encoder(folder)).get_weights(), expected, strict=True
-    ):
+    for weight, same in zip(weights_of(folder), expected, strict=True):
         np.testing.assert_array_equal(weight, same)
 
 
@@ -190,20 +192,7 @@ def test_a_wrong_configuration_says_what_is_wrong(hugging_face, damage, message)
         open_checkpoint(folder)
 
 
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    *"aAbBxX",
-    "##b",
-    "##X",
-    "é",
-    "e",
-    "中",
-    "国",
-]
+WORDS = [*SPECIAL_TOKENS, *"aAbBxX", "##b", "##X", "é", "e", "中", "国"]
 SENTENCES = ["a Ab É bb", "XX, [SEP] 中国", "", "x" * 30, "a\u00a0b\t中　国é"]
 
 
@@ -327,13 +316,11 @@ def test_weights_in_8_bits_are_refused(hugging_face, binary):
 
 def test_bfloat16_and_float16_are_read(hugging_face):
     folder, model = hugging_face(binary=True)
-    expected = load_encoder(open_encoder(folder)).get_weights()
+    expected = weights_of(folder)
     for dtype in (torch.bfloat16, torch.float16):
         lower = {name: value.to(dtype) for name, value in model.state_dict().items()}
         torch.save(lower, folder / "pytorch_model.bin")
-        for weight, near in zip(
-            load_encoder(open_encoder(folder)).get_weights(), expected, strict=True
-        ):
+        for weight, near in zip(weights_of(folder), expected, strict=True):
             np.testing.assert_allclose(weight, near, atol=0.01)
 
 
