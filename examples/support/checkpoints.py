@@ -85,6 +85,11 @@ class Checkpoint:
         return self.architecture.variant
 
     @property
+    def vocabulary_size(self):
+        """Number of tokens that have a vector."""
+        return self.architecture.vocabulary_size
+
+    @property
     def inputs(self):
         """The names of the encoder's inputs."""
         names = ("token_ids", "segment_ids", "padding_mask")
@@ -183,7 +188,8 @@ def find_file(folder):
         raise CheckpointError(
             f"{folder}: there is no such folder. Give the folder of a checkpoint: TensorFlow's "
             ".index and .data files, *config*.json and vocab.txt, or Hugging Face's config.json, "
-            "model.safetensors and vocab.txt."
+            "model.safetensors and tokenizer.json or vocab.txt, or a preset of KerasHub; or a "
+            "name, as bert_tiny_en_uncased, hf://USER/MODEL or albert_tiny_zh."
         )
     indexes = sorted(folder.glob("*.index"))
     if len(indexes) > 1:

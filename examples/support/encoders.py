@@ -30,7 +30,12 @@ def open_whole_encoder(name):
     """
     source = open_encoder(name)
     source.arrays()
-    load_tokenizer(source.vocabulary)
+    entries = load_tokenizer(source.vocabulary).get_vocab_size()
+    if entries > source.vocabulary_size:
+        raise CheckpointError(
+            f"{source.vocabulary}: {entries:,} tokens, and the encoder has vectors for "
+            f"{source.vocabulary_size:,}. Use the tokenizer that came with it."
+        )
     return source
 
 
@@ -126,6 +131,11 @@ class Preset:
     def variant(self):
         """The kind of encoder."""
         return type(self.backbone).__name__
+
+    @property
+    def vocabulary_size(self):
+        """Number of tokens that have a vector."""
+        return self.backbone.token_embedding.input_dim
 
     @property
     def inputs(self):
