@@ -125,9 +125,10 @@ def write_distilbert(folder):
     )
 
 
-@pytest.mark.parametrize(
-    "kind", ["Bert", "DistilBert", "Electra", "Roberta", "Albert", "DebertaV3"]
-)
+KINDS = ["Bert", "DistilBert", "Electra", "Roberta", "Albert", "DebertaV3"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_preset_encodes_like_its_backbone(tmp_path, kind):
     backbone = write_preset(tmp_path, kind)
     source = open_whole_encoder(tmp_path)
@@ -144,9 +145,7 @@ def test_a_preset_encodes_like_its_backbone(tmp_path, kind):
     np.testing.assert_array_equal(*(to_numpy(encoder(inputs, training=True)) for _ in range(2)))
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in KINDS if kind != "Electra"]
-)  # which has no preprocessor
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "Electra"])
 def test_a_preset_splits_texts_like_its_preprocessor(tmp_path, kind):
     write_preset(tmp_path, kind)
     preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(
