@@ -26,8 +26,9 @@ import pytest
 import sentencepiece
 from safetensors.numpy import save_file
 
+import export_onnx
 import predict
-from backends import to_numpy
+from backends import skip_where_keras_is_too_old_to_export, tensorflow_only, to_numpy
 from saved_models import decisions_of
 
 SIZES = {
@@ -269,24 +270,50 @@ def test_rows_train_and_their_models_are_served(tmp_path, folder, name):
     np.testing.assert_allclose(found["scores"], expected, atol=1e-5)
 
 
-def test_from_the_command_line_to_labels(tmp_path, folder, monkeypatch, capsys):
-    lines = [f"word{i} word{2 * i},{'xyz'[i % 3]}" for i in range(11)]
-    for name in ("train.csv", "test.csv"):
-        (tmp_path / name).write_text("\n".join(["text,label", *lines]))
+def test_from_goemotions_files_to_labels(tmp_path, folder, monkeypatch, capsys):
+    """Without a line of names: text, numbers of labels, id of the row."""
     monkeypatch.chdir(tmp_path)
-    options = ["--train", "train.csv", "--test", "test.csv", "--epochs", "1", "--max-length", "8"]
+    emotions = ["admiration", "amusement", "anger", "annoyance"]
+    Path("emotions.txt").write_text("\n".join(emotions))
+    for name in ("train.tsv", "test.tsv"):
+        labels = ["0", "0,3", "2"]
+        lines = [f'word{i} "word{2 * i}\t{labels[i % 3]}\te{i}wqtt\n' for i in range(11)]
+        Path(name).write_text("".join(lines))
+    options = ["--train", "train.tsv", "--test", "test.tsv", "--no-header"]
+    options += ["--label-names", "emotions.txt", "--epochs", "1", "--max-length", "8"]
     options += ["--checkpoint", "encoder", "--batch-size", "4", "--save", "--output", "out"]
     monkeypatch.setattr(sys, "argv", ["x", *options])
     run("sigmoid")
     settings = json.loads(Path("out", "settings.json").read_text())
     assert "config.json" in settings["files"] and settings["checkpoint"] == "encoder"
+    assert "3 labels (admiration, anger, annoyance)" in capsys.readouterr().out
     model = Path("out", "models", "sigmoid-seed0")
     Path("texts.txt").write_text("word1 word2\n\nword3\n")
-    capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["x", str(model), "texts.txt", "--top", "1"])
     predict.main()
     first, empty, last = capsys.readouterr().out.splitlines()
-    assert first.split("\t")[0] in "xyz" and not empty and last.split("\t")[0] in "xyz"
+    assert {first.split("\t")[0], last.split("\t")[0]} <= {*emotions} and not empty
+
+
+@tensorflow_only
+def test_it_is_exported_to_onnx(tmp_path, folder, monkeypatch, capsys):
+    for package in export_onnx.PACKAGES:
+        pytest.importorskip(package)
+    small = task(folder)
+    model = importlib.import_module("sigmoid").build(small)
+    decisions, path = decisions_of((0.0, 0.0, 0.0)), tmp_path / "served"
+    write_model(path, model, small.source.vocabulary, small.meaning("x"), decisions)
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
+    monkeypatch.setattr(sys, "argv", ["x", str(path), str(tmp_path / "texts.txt")])
+    try:
+        export_onnx.main()
+    except DataError as error:
+        skip_where_keras_is_too_old_to_export(error)
+    assert "4 texts: probabilities within " in capsys.readouterr().out
+    expected, served = Predictor(read_model(path), 2)(TEXTS), read_model(path)
+    served.use_onnx()
+    for name, values in Predictor(served, 2)(TEXTS).items():
+        np.testing.assert_allclose(values, expected[name], atol=1e-4)
 
 
 def test_a_saved_tokenizer_of_another_model_is_refused(tmp_path, folder):
