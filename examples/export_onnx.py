@@ -67,9 +67,30 @@ def in_float32(model):
     return copy
 
 
+def teach_erfc():
+    """Tell tf2onnx what erfc is, which Keras's exact GELU calls: 1 - erf."""
+    from tf2onnx.handler import tf_op
+    from tf2onnx.utils import make_name
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, graph, node, **_):
+            told = {
+                "dtypes": [graph.get_dtype(node.output[0])],
+                "shapes": [graph.get_shape(node.output[0])],
+            }
+            erf = graph.make_node("Erf", node.input, **told)
+            one = graph.make_const(make_name("one"), np.ones((), "float32"))
+            graph.remove_node(node.name)
+            parts = [one.output[0], erf.output[0]]
+            graph.make_node("Sub", parts, outputs=node.output, **told)
+
+
 def export(model, path):
     import keras
 
+    teach_erfc()
     one = np.ones((1, 3), "int32")
     model.predict_on_batch(dict.fromkeys(model.input, one))  # Keras exports no model before a call
     try:

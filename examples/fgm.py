@@ -23,7 +23,7 @@ def build(task):
     cls = encoder.output[:, 0]
     scores = keras.layers.Dense(task.num_labels, name="classifier")(cls)
     model = keras.Model(encoder.input, scores)
-    trainer = FGMTrainer(model, embedding="token_embedding", epsilon=0.5 * task.settings.strength)
+    trainer = FGMTrainer(model, task.embedding, epsilon=0.5 * task.settings.strength)
     trainer.compile(
         optimizer=task.optimizer(),
         loss=MultilabelCategoricalCrossentropy(),

@@ -24,7 +24,7 @@ def build(task):
     scores = keras.layers.Dense(task.num_labels, name="classifier")(cls)
     model = keras.Model(encoder.input, scores)
     loss = MultilabelCategoricalCrossentropy()
-    embedding, epsilon = encoder.get_layer("token_embedding"), 1.0 * task.settings.strength
+    embedding, epsilon = task.embedding, 1.0 * task.settings.strength
     if keras.backend.backend() == "tensorflow":
         loss = GradientPenaltyLoss(loss, embedding, epsilon)
     else:

@@ -27,7 +27,7 @@ from support.architecture import CheckpointError, to_configuration
 from support.checkpoints import check_vocabulary, compare_vocabulary
 from support.locking import locked
 from support.results import read, write
-from support.settings import fingerprint, length, positive, rate, seed, whole_checkpoint
+from support.settings import fingerprint, length, positive, rate, seed, whole_encoder
 from support.table import DataError, read_lines
 from support.tokenizer import SPECIAL_TOKENS, load_tokenizer, train_tokenizer
 from support.write_checkpoint import write_checkpoint
@@ -333,7 +333,12 @@ def pretrain(arguments):
         raise DataError(f"{arguments.text}: there is no text in it.")
     vocabulary = arguments.vocabulary or folder / "vocab.txt"
     if arguments.start:
-        vocabulary = whole_checkpoint(arguments.start).vocabulary
+        vocabulary = whole_encoder(arguments.start).vocabulary
+        if vocabulary.name != "vocab.txt":
+            raise DataError(
+                f"{vocabulary}: what is written has a vocab.txt. Start from an ALBERT with one, "
+                "such as albert_tiny_zh."
+            )
     if not arguments.vocabulary and not vocabulary.exists():
         learn_vocabulary(documents, arguments.vocabulary_size or 8192, folder)
     check_vocabulary(vocabulary, SPECIAL_TOKENS)

@@ -22,12 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from support.albert_tiny import albert_tiny
-from support.checkpoints import open_checkpoint
 from support.columns import find_roles
 from support.data import default_files, place_of_cell, switched, texts_in, with_text
 from support.decisions import learn
-from support.download import find_checkpoint
+from support.encoders import load_encoder, open_encoder
 from support.file_options import FileOptions, add_file_options
 from support.files import open_table
 from support.labels import CellReader
@@ -37,7 +35,7 @@ from support.served import Labels
 from support.settings import BUNDLED_ENCODER
 from support.table import DataError
 from support.task import optimizer
-from support.tokenizer import load_tokenizer
+from support.tokenizer import load_tokenizer, padded, padding_id
 
 import keras
 import numpy as np
@@ -77,11 +75,13 @@ class Stream:
         unknown: number of labels of later rows that are not among them.
     """
 
-    def __init__(self, path, tokenizer, arguments):
-        self.tokenizer, self.arguments = tokenizer, arguments
+    def __init__(self, path, source, arguments):
+        self.source, self.arguments = source, arguments
+        self.tokenizer = tokenizer = load_tokenizer(source.vocabulary)
         self.unknown = 0
         tokenizer.enable_truncation(arguments.max_length)
-        tokenizer.enable_padding(length=arguments.max_length)
+        tokenizer.no_padding()
+        self.padding = padding_id(tokenizer)
         options = FileOptions.of(arguments)
         self.table = open_table(path, options)
         first = self.table.frame(arguments.label_rows)
@@ -132,7 +132,8 @@ class Stream:
 
     def arrays(self, texts, sets):
         """Token ids (N, T) and labels (N, C) of a block."""
-        token_ids = np.array([e.ids for e in self.tokenizer.encode_batch(texts)], "int32")
+        ids = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+        token_ids = padded(ids, self.arguments.max_length, self.padding)["token_ids"]
         labels = np.zeros((len(texts), len(self.label_names)), "uint8")
         for row, names in enumerate(sets):
             known = [self.column[name] for name in names if name in self.column]
@@ -149,7 +150,7 @@ class Stream:
             if len(texts) >= self.held_out:
                 break
         token_ids, labels = self.arrays(texts[: self.held_out], sets[: self.held_out])
-        return inputs_of(token_ids), labels
+        return self.inputs(token_ids), labels
 
     def batches(self, passes=None, skipped=0):
         """Yield shuffled (inputs, labels), for a number of passes over the file."""
@@ -158,16 +159,16 @@ class Stream:
         for token_ids, labels in shuffled(blocks, self.arguments.buffer, rng):
             for first in range(0, len(labels), self.arguments.batch_size):
                 rows = slice(first, first + self.arguments.batch_size)
-                yield inputs_of(token_ids[rows]), labels[rows]
+                yield self.inputs(token_ids[rows]), labels[rows]
 
-
-def inputs_of(token_ids):
-    """A model's inputs for token ids."""
-    return {
-        "token_ids": token_ids,
-        "segment_ids": np.zeros_like(token_ids),
-        "padding_mask": (token_ids != 0).astype("int32"),
-    }
+    def inputs(self, token_ids):
+        """A model's inputs for token ids."""
+        inputs = {
+            "token_ids": token_ids,
+            "segment_ids": np.zeros_like(token_ids),
+            "padding_mask": (token_ids != self.padding).astype("int32"),
+        }
+        return {name: inputs[name] for name in self.source.inputs}
 
 
 def ahead(function, items):
@@ -205,8 +206,8 @@ def shuffled(blocks, buffer, rng):
         yield [array[order[first : first + BLOCK]] for array in kept]
 
 
-def build(arguments, num_labels):
-    encoder = albert_tiny(arguments.checkpoint)
+def build(source, arguments, num_labels):
+    encoder = load_encoder(source)
     scores = keras.layers.Dense(num_labels, name="classifier")(encoder.output[:, 0])
     model = keras.Model(encoder.input, scores)
     model.compile(
@@ -264,15 +265,14 @@ def peak_memory():
 def main():
     arguments = parse_arguments()
     keras.utils.set_random_seed(arguments.seed)
-    arguments.checkpoint = find_checkpoint(arguments.checkpoint)
-    vocabulary = open_checkpoint(arguments.checkpoint).vocabulary
+    source = open_encoder(arguments.checkpoint)
     path = Path(arguments.train) if arguments.train else default_files(None, None)[0]
-    stream = Stream(path, load_tokenizer(vocabulary), arguments)
+    stream = Stream(path, source, arguments)
     print(*stream.notes, f"{len(stream.label_names):,} labels", sep="\n", flush=True)
     if arguments.read_only:
         read(stream.batches(passes=1))
     else:
-        model = build(arguments, len(stream.label_names))
+        model = build(source, arguments, len(stream.label_names))
         share = train(model, stream.batches(skipped=stream.held_out), arguments.steps)
         print(f"Steps waited {share:.1%} of the time for their batch.")
     if stream.unknown:
@@ -281,7 +281,7 @@ def main():
     if arguments.output and not arguments.read_only:
         decisions = decide(model, *stream.validation())
         labels = Labels(path.name, arguments.max_length, stream.label_names)
-        write_model(arguments.output, model, vocabulary, labels, decisions)
+        write_model(arguments.output, model, source.vocabulary, labels, decisions)
         print(f"Wrote {arguments.output}: {decisions.note}")
 
 

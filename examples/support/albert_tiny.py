@@ -1,4 +1,4 @@
-"""The encoder of every experiment: albert-tiny, built from KerasHub's layers."""
+"""The encoder of the experiments, built from KerasHub's layers: by default albert-tiny."""
 
 from dataclasses import replace
 
@@ -29,8 +29,8 @@ def albert_tiny(
 
     Args:
         checkpoint: folder of a checkpoint, or the name of a public one, which is downloaded. All
-            sizes follow from its configuration, so albert-base and others load as well. None for
-            random weights in the sizes of albert-tiny.
+            sizes and kinds follow from its configuration, so albert-base, BERT and others load as
+            well. None for random weights in the sizes of albert-tiny.
         variant: "google" (the default of random weights) or "brightmart"; see `Architecture`. A
             checkpoint tells it by itself, and another one is refused.
         dropout: rate after the embeddings, on attention scores, and after each sub-layer.
@@ -41,8 +41,8 @@ def albert_tiny(
 
     Returns:
         A Keras model from `{"token_ids", "segment_ids", "padding_mask"}`, each (B, T), to the
-        sequence (B, T, hidden). Its token embedding is named `token_embedding`, and its attribute
-        `architecture` says what it is built of.
+        sequence (B, T, hidden); DistilBERT has no `segment_ids`. Its token embedding is named
+        `token_embedding`, and its attribute `architecture` says what it is built of.
     """
     if checkpoint is None:
         architecture = Architecture(variant or "google", vocabulary_size or 21128, max_length)
@@ -63,15 +63,14 @@ def albert_tiny(
 
 def build(architecture, dropout=0.0, dtype=None):
     """Build an encoder with random weights."""
-    google = architecture.variant == "google"
+    variant = architecture.variant
     normal = keras.initializers.TruncatedNormal(stddev=0.02)
     # Of the size that the positions have once the projection has shrunk it.
-    token_normal = normal if google else keras.initializers.TruncatedNormal(stddev=0.05)
+    wider = keras.initializers.TruncatedNormal(stddev=0.05)
+    token_normal = wider if variant == "brightmart" else normal
 
-    inputs = {
-        name: keras.Input((None,), dtype="int32", name=name)
-        for name in ("token_ids", "segment_ids", "padding_mask")
-    }
+    names = ("token_ids", *(["segment_ids"] if architecture.segments else []), "padding_mask")
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
     tokens = keras_hub.layers.ReversibleEmbedding(
         architecture.vocabulary_size,
         architecture.embedding,
@@ -81,28 +80,32 @@ def build(architecture, dropout=0.0, dtype=None):
     )(inputs["token_ids"])
     project = keras.layers.Dense(
         architecture.hidden,
-        use_bias=google,
+        use_bias=variant == "google",
         dtype=dtype,
         name="embedding_projection",
     )
-    if not google:
+    if variant == "brightmart":
         tokens = project(tokens)
-    segments = keras.layers.Embedding(
-        architecture.segments,
-        architecture.width,
-        embeddings_initializer=normal,
-        dtype=dtype,
-        name="segment_embedding",
-    )(inputs["segment_ids"])
+    vectors = [tokens]
+    if architecture.segments:
+        segments = keras.layers.Embedding(
+            architecture.segments,
+            architecture.width,
+            embeddings_initializer=normal,
+            dtype=dtype,
+            name="segment_embedding",
+        )
+        vectors.append(segments(inputs["segment_ids"]))
     positions = keras_hub.layers.PositionEmbedding(
         architecture.positions, initializer=normal, dtype=dtype, name="position_embedding"
-    )(tokens)
-    x = keras.layers.Add(dtype=dtype, name="embeddings")([tokens, segments, positions])
+    )
+    vectors.append(positions(tokens))
+    x = keras.layers.Add(dtype=dtype, name="embeddings")(vectors)
     x = keras.layers.LayerNormalization(
         epsilon=architecture.epsilon, dtype=dtype, name="embedding_norm"
     )(x)
     x = keras.layers.Dropout(dropout, dtype=dtype, name="embedding_dropout")(x)
-    if google:
+    if variant == "google":
         x = project(x)
     activation = architecture.activation
     layers = {

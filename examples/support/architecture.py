@@ -1,18 +1,12 @@
-"""What an ALBERT encoder is built of, and how configuration files say it."""
+"""What an encoder is built of, and how the configurations of TensorFlow checkpoints say it."""
 
 import json
 from dataclasses import asdict, dataclass
 
 from support.table import DataError
 
-# In TensorFlow checkpoints "gelu" is the tanh form, in Hugging Face's the exact one.
-TENSORFLOW_ACTIVATIONS = {"gelu": "gelu_tanh", "relu": "relu", "tanh": "tanh", "linear": "linear"}
-HUGGING_FACE_ACTIVATIONS = {
-    **dict.fromkeys(("gelu", "gelu_python"), "gelu"),
-    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh"), "gelu_tanh"),
-    **dict.fromkeys(("silu", "swish"), "silu"),
-    **{name: name for name in ("relu", "relu6", "tanh", "sigmoid", "mish", "linear")},
-}
+# what they call "gelu" is the tanh form; Hugging Face's is the exact one
+ACTIVATIONS = {"gelu": "gelu_tanh", "relu": "relu", "tanh": "tanh", "linear": "linear"}
 KEYS = {
     "vocabulary_size": "vocab_size",
     "positions": "max_position_embeddings",
@@ -23,6 +17,7 @@ KEYS = {
     "heads": "num_attention_heads",
     "feed_forward": "intermediate_size",
 }
+VARIANTS = ("google", "brightmart", "bert")
 OPTIONAL_KEYS = {"groups": "num_hidden_groups", "inner_repetitions": "inner_group_num"}
 
 
@@ -32,17 +27,20 @@ class CheckpointError(DataError):
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes and kinds of an ALBERT encoder; by default those of albert-tiny.
+    """Sizes and kinds of an encoder; by default those of albert-tiny.
 
-    The two public variants differ before the first transformer layer:
+    The variants differ before the first transformer layer:
 
     * "google": token, segment and position vectors of the embedding size are added and
       normalised, then projected to the hidden size, with a bias;
     * "brightmart": token vectors of the embedding size are projected without a bias, then segment
-      and position vectors of the hidden size are added and normalised.
+      and position vectors of the hidden size are added and normalised;
+    * "bert": token, segment and position vectors have the hidden size, and nothing is projected.
+
+    An encoder with no `segments` has no segment vectors.
 
     The layers fall into `groups` with weights of their own; each is `inner_repetitions` transformer
-    layers, one after the other.
+    layers, one after the other. ALBERT has one group, all others one for each layer.
     """
 
     variant: str = "google"
@@ -60,13 +58,13 @@ class Architecture:
     epsilon: float = 1e-12
 
     def __post_init__(self):
-        if self.variant not in ("google", "brightmart"):
+        if self.variant not in VARIANTS:
             raise ValueError(
-                f'`variant` must be "google" or "brightmart". Received: {self.variant!r}'
+                f"`variant` must be one of {', '.join(VARIANTS)}. Received: {self.variant!r}"
             )
         for name in (*KEYS, *OPTIONAL_KEYS):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            value, least = getattr(self, name), 0 if name == "segments" else 1
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"`{name}` must be a whole number above 0. Received: {value!r}")
         if not isinstance(self.epsilon, (int, float)) or not 0 < self.epsilon < 1:
             raise ValueError(
@@ -77,6 +75,11 @@ class Architecture:
             raise ValueError(
                 f"The hidden size must be a multiple of the heads. Received: {self.hidden} and "
                 f"{self.heads}"
+            )
+        if self.variant == "bert" and self.embedding != self.hidden:
+            raise ValueError(
+                "Without a projection the embedding size must be the hidden size. Received: "
+                f"{self.embedding} and {self.hidden}"
             )
         if self.groups > self.layers:
             raise ValueError(f"More groups than layers: {self.groups} and {self.layers}")
@@ -104,29 +107,42 @@ class Architecture:
         ]
 
 
-def read_architecture(path, variant, activations):
-    """Read a configuration file; `activations` says what its names of activations mean."""
-    config = read_configuration(path)
-    missing = [key for key in KEYS.values() if key not in config]
+def read_architecture(path, variant):
+    """Read the configuration of a TensorFlow checkpoint."""
+    return architecture_of(read_configuration(path), path, variant, KEYS, ACTIVATIONS)
+
+
+def architecture_of(
+    config, path, variant, keys, activations, named=("hidden_act", "gelu"), **known
+):
+    """What a configuration says.
+
+    Args:
+        config: the content of the file.
+        path: its path, for errors.
+        variant: the variant.
+        keys: maps fields of `Architecture` to the keys that hold them.
+        activations: maps its names of activations to those of `Architecture`.
+        named: the key of the activation, and what it is by default.
+        **known: fields that are not in the configuration as they are.
+    """
+    missing = [key for key in keys.values() if key not in config]
     if missing:
         raise CheckpointError(f"{path}: no {' and no '.join(missing)}; is it a checkpoint's?")
-    name = config.get("hidden_act", "gelu")
-    if not isinstance(name, str) or name not in activations:
+    activation = config.get(*named)
+    if not isinstance(activation, str) or activation not in activations:
         raise CheckpointError(
-            f"{path}: hidden_act is {name!r}; known are {', '.join(activations)}."
+            f"{path}: {named[0]} is {activation!r}; known are {', '.join(activations)}."
         )
-    for key, only in (("ln_type", "postln"), ("position_embedding_type", "absolute")):
+    fixed = {"ln_type": "postln", "position_embedding_type": "absolute", "is_decoder": False}
+    for key, only in fixed.items():
         if config.get(key, only) != only:
             raise CheckpointError(f"{path}: {key} is {config[key]!r}; only {only!r} is supported.")
-    sizes = {field: config[key] for field, key in KEYS.items()}
+    sizes = {field: config[key] for field, key in keys.items()}
     sizes |= {field: config.get(key, 1) for field, key in OPTIONAL_KEYS.items()}
+    sizes |= {"epsilon": config.get("layer_norm_eps", 1e-12)} | known
     try:
-        return Architecture(
-            variant,
-            activation=activations[name],
-            epsilon=config.get("layer_norm_eps", 1e-12),
-            **sizes,
-        )
+        return Architecture(variant, activation=activations[activation], **sizes)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
 
@@ -143,7 +159,12 @@ def read_configuration(path):
 
 def to_configuration(architecture):
     """The content of a TensorFlow checkpoint's configuration file."""
-    names = {activation: name for name, activation in TENSORFLOW_ACTIVATIONS.items()}
+    names = {activation: name for name, activation in ACTIVATIONS.items()}
+    if architecture.variant == "bert":
+        raise CheckpointError(
+            "It is no ALBERT, and TensorFlow checkpoints are written of ALBERT alone. Start from "
+            "one, such as albert_tiny_zh."
+        )
     if architecture.activation not in names:
         raise CheckpointError(
             f"TensorFlow checkpoints have no name for the activation {architecture.activation!r}; "

@@ -1,11 +1,11 @@
-"""Loading the public checkpoint formats of ALBERT.
+"""Loading the public checkpoint formats.
 
 A checkpoint is a folder in one of three formats, told apart by what is in it:
 
-* "brightmart" and "google": a TensorFlow checkpoint (`.index` and `.data-…`), a `*config*.json`
-  and a `vocab.txt`; the two differ in their variables, see `Architecture`;
-* "hugging_face": `config.json`, `model.safetensors` or `pytorch_model.bin`, and a `vocab.txt`;
-  built like "google".
+* "brightmart" and "google": a TensorFlow checkpoint of an ALBERT (`.index` and `.data-…`), a
+  `*config*.json` and a `vocab.txt`; the two differ in their variables, see `Architecture`;
+* "hugging_face": `config.json`, `model.safetensors` or `pytorch_model.bin`, and a `tokenizer.json`
+  or `vocab.txt`; ALBERT, BERT, DistilBERT, ELECTRA, RoBERTa, XLM-RoBERTa or CamemBERT.
 
 An error says what came, what was expected and how to mend it, and leaves all weights as they were.
 """
@@ -15,24 +15,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from support.architecture import (
-    HUGGING_FACE_ACTIVATIONS,
-    TENSORFLOW_ACTIVATIONS,
     Architecture,
     CheckpointError,
     read_architecture,
     read_configuration,
 )
 from support.checkpoint_files import PyTorchFile, SafetensorsFile, TensorFlowFile
-from support.tokenizer import CONFIGURATION as TOKENIZER_CONFIGURATION
+from support.hugging_face import read_hugging_face
+from support.tokenizer import files_of, find_vocabulary, load_tokenizer
 from support.variables import variable_names, variable_shapes
 
 import numpy as np
 
 OPTIMIZER = re.compile(r"(.*/)?(adam_[mv]|lamb_[mv]|global_step|beta[12]_power|Adam(_1)?)$")
-HEADS = re.compile(r"(pooler|cls|classifier|predictions|sop_classifier|qa_outputs|output_)")
+HEADS = re.compile(
+    r"(pooler|cls|classifier|pre_classifier|predictions|sop_classifier|qa_outputs|output_"
+    r"|lm_head|generator_|discriminator_|vocab_|summary)"
+)
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+WORDS = "embeddings/word_embeddings"  # in a TensorFlow checkpoint
 NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-OTHERS = re.compile(r".*position_ids$")  # a constant that older Hugging Face files hold
+OTHERS = re.compile(r".*(position|token_type)_ids$")  # constants that older files hold
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Checkpoint:
         architecture: what its configuration says.
         form: "brightmart", "google" or "hugging_face".
         names: maps Keras' names of the encoder's weights to the variables' names.
+        reserved: number of positions before the first token's.
         skipped: names of variables that are not the encoder's.
     """
 
@@ -53,6 +57,7 @@ class Checkpoint:
     architecture: Architecture
     form: str
     names: dict[str, str]
+    reserved: int = 0
     skipped: list[str] = field(default_factory=list)
 
     @property
@@ -61,21 +66,46 @@ class Checkpoint:
 
     @property
     def vocabulary(self):
-        """Path of the vocabulary."""
+        """Path of what texts are split by."""
         path = self.folder / "vocab.txt"
+        if self.form == "hugging_face":
+            path = find_vocabulary(self.folder) or path
         if not path.exists():
             raise CheckpointError(
-                f"{path}: there is no such file. Texts are split by a WordPiece vocabulary of one "
-                "entry a line; copy the one that the checkpoint was trained with there."
+                f"{self.folder / 'vocab.txt'}: there is no such file, and no tokenizer.json; copy "
+                "the one that the checkpoint was trained with there. Of another tokenizer "
+                "`transformers` makes a tokenizer.json: AutoTokenizer.from_pretrained(FOLDER)"
+                ".save_pretrained(FOLDER)."
             )
         return path
 
     @property
+    def variant(self):
+        """The kind of encoder."""
+        return self.architecture.variant
+
+    @property
+    def vocabulary_size(self):
+        """Number of tokens that have a vector."""
+        return self.architecture.vocabulary_size
+
+    @property
+    def inputs(self):
+        """The names of the encoder's inputs."""
+        names = ("token_ids", "segment_ids", "padding_mask")
+        return names if self.architecture.segments else names[::2]
+
+    @property
+    def positions(self):
+        """Tokens a text may have at most."""
+        return self.architecture.positions
+
+    @property
     def files(self):
         """All files that its results depend on."""
-        parts = {self.file.path, *self.file.data, self.configuration, self.vocabulary}
-        splitting = self.vocabulary.with_name(TOKENIZER_CONFIGURATION)
-        return sorted({*parts, splitting} if splitting.exists() else parts)
+        return sorted(
+            {self.file.path, *self.file.data, self.configuration, *files_of(self.vocabulary)}
+        )
 
     @property
     def note(self):
@@ -92,6 +122,8 @@ class Checkpoint:
     def arrays(self):
         """Read all weights of the encoder, by their Keras names, in TensorFlow's shapes."""
         arrays = {ours: self.array(name) for ours, name in self.names.items()}
+        positions = "position_embedding/embeddings"
+        arrays[positions] = arrays[positions][self.reserved :]
         if self.form == "hugging_face":  # PyTorch keeps (outputs, inputs)
             return {ours: a.T if ours.endswith("/kernel") else a for ours, a in arrays.items()}
         return arrays
@@ -132,31 +164,21 @@ def open_checkpoint(folder):
     """Recognise a folder's format, and compare what is in it with its configuration."""
     folder = Path(folder)
     file, hugging_face = find_file(folder)
-    stem, form = recognise(file, hugging_face)
+    reserved = 0
     if hugging_face:
-        path, activations = folder / "config.json", HUGGING_FACE_ACTIVATIONS
+        path, form = folder / "config.json", "hugging_face"
+        architecture, names, reserved = read_hugging_face(path)
+        stem = stem_of(file, "embeddings.word_embeddings.weight")
     else:
-        path, activations = find_configuration(folder), TENSORFLOW_ACTIVATIONS
-    variant = "brightmart" if form == "brightmart" else "google"
-    architecture = read_architecture(path, variant, activations)
-    names = {ours: stem + name for ours, name in variable_names(architecture, form).items()}
-    checkpoint = Checkpoint(file, path, architecture, form, names)
+        path, form = find_configuration(folder), recognise(file)
+        architecture = read_architecture(path, form)
+        names = variable_names(architecture, form)
+        stem = stem_of(file, WORDS)
+    names = {ours: spelled(stem + name, file.shapes) for ours, name in names.items()}
+    checkpoint = Checkpoint(file, path, architecture, form, names, reserved)
     checkpoint.skipped = compare_names(checkpoint, stem)
     compare_shapes(checkpoint)
-    vocabulary = folder / "vocab.txt"
-    if vocabulary.exists():
-        compare_vocabulary(vocabulary, architecture.vocabulary_size, path)
-    return checkpoint
-
-
-def open_whole_checkpoint(folder):
-    """Open a checkpoint of which nothing is missing: all weights can be read, and its vocabulary.
-
-    So a damaged file is told before anything is begun with it.
-    """
-    checkpoint = open_checkpoint(folder)
-    checkpoint.arrays()
-    checkpoint.vocabulary  # noqa: B018
+    compare_tokens(checkpoint)
     return checkpoint
 
 
@@ -166,7 +188,8 @@ def find_file(folder):
         raise CheckpointError(
             f"{folder}: there is no such folder. Give the folder of a checkpoint: TensorFlow's "
             ".index and .data files, *config*.json and vocab.txt, or Hugging Face's config.json, "
-            "model.safetensors and vocab.txt."
+            "model.safetensors and tokenizer.json or vocab.txt, or a preset of KerasHub; or a "
+            "name, as bert_tiny_en_uncased, hf://USER/MODEL or albert_tiny_zh."
         )
     indexes = sorted(folder.glob("*.index"))
     if len(indexes) > 1:
@@ -200,31 +223,48 @@ def find_configuration(folder):
     return paths[0]
 
 
-def recognise(file, hugging_face):
-    """What stands before the encoder's variable names, and the format."""
-    words = "embeddings.word_embeddings.weight" if hugging_face else "embeddings/word_embeddings"
+def stem_of(file, words):
+    """What stands before the encoder's variable names."""
     stems = [name.removesuffix(words) for name in file.shapes if name.endswith(words)]
-    if len(stems) == 1:
-        if hugging_face and f"{stems[0]}encoder.embedding_hidden_mapping_in.weight" in file.shapes:
-            return stems[0], "hugging_face"
-        if f"{stems[0]}{words}_2" in file.shapes:
-            return stems[0], "brightmart"
-        if f"{stems[0]}encoder/embedding_hidden_mapping_in/kernel" in file.shapes:
-            return stems[0], "google"
+    if len(stems) != 1:
+        raise CheckpointError(
+            f"{file.path}: one encoder was expected, that is, one variable {words}. Found: "
+            f"{listing(sorted(file.shapes))}"
+        )
+    return stems[0]
+
+
+def recognise(file):
+    """The format of a TensorFlow checkpoint."""
+    stem = stem_of(file, WORDS)
+    if f"{stem}{WORDS}_2" in file.shapes:
+        return "brightmart"
+    if f"{stem}encoder/embedding_hidden_mapping_in/kernel" in file.shapes:
+        return "google"
     raise CheckpointError(
-        f"{file.path}: no ALBERT encoder. It has {words} and, for the projection to the hidden "
-        "size, word_embeddings_2 or embedding_hidden_mapping_in. Found: "
-        f"{listing(sorted(file.shapes))}"
+        f"{file.path}: no ALBERT encoder. It has {WORDS} and, for the projection to the hidden "
+        "size, word_embeddings_2 or embedding_hidden_mapping_in. Of other encoders take the "
+        f"folder in Hugging Face's format. Found: {listing(sorted(file.shapes))}"
     )
+
+
+def spelled(name, present):
+    """A layer norm's variable as TensorFlow calls it, where a file of PyTorch does so too."""
+    for ending, theirs in ((".weight", ".gamma"), (".bias", ".beta")):
+        other = name.removesuffix(ending) + theirs
+        if name.endswith(ending) and name not in present and other in present:
+            return other
+    return name
 
 
 def compare_names(checkpoint, stem):
     """Refuse missing and surplus variables; return those that are not the encoder's."""
     expected, present = set(checkpoint.names.values()), set(checkpoint.file.shapes)
+    architecture = checkpoint.architecture
     mend = (
-        f"{checkpoint.configuration.name} says groups {checkpoint.architecture.groups}, inner "
-        f"repetitions {checkpoint.architecture.inner_repetitions}; use the configuration that "
-        "came with the checkpoint."
+        f"{checkpoint.configuration.name} says layers {architecture.layers}, groups "
+        f"{architecture.groups}, inner repetitions {architecture.inner_repetitions}; use the "
+        "configuration that came with the checkpoint."
     )
     if missing := sorted(expected - present):
         raise CheckpointError(
@@ -253,6 +293,8 @@ def compare_shapes(checkpoint):
     wrong = []
     for ours, name in checkpoint.names.items():
         shape, wanted = checkpoint.file.shapes[name], expected[ours]
+        if ours == "position_embedding/embeddings":
+            wanted = (wanted[0] + checkpoint.reserved, wanted[1])
         if checkpoint.form == "hugging_face" and ours.endswith("/kernel"):
             wanted = wanted[::-1]
         if shape != wanted:
@@ -261,6 +303,26 @@ def compare_shapes(checkpoint):
         raise CheckpointError(
             f"{checkpoint.file.path}: shapes contradict {checkpoint.configuration.name}: "
             f"{listing(wrong, '; ')}. Use the configuration that came with the checkpoint."
+        )
+
+
+def compare_tokens(checkpoint):
+    """Refuse a vocabulary of another encoder; in Hugging Face's format it may be the smaller."""
+    path, size = checkpoint.folder / "vocab.txt", checkpoint.architecture.vocabulary_size
+    if checkpoint.form != "hugging_face":
+        if path.exists():
+            compare_vocabulary(path, size, checkpoint.configuration)
+        return
+    path = find_vocabulary(checkpoint.folder)
+    if path is None:  # told when texts are to be split
+        return
+    if path.name == "vocab.txt":
+        check_vocabulary(path)
+    entries = load_tokenizer(path).get_vocab_size()
+    if entries > size:
+        raise CheckpointError(
+            f"{path}: {entries:,} entries where {checkpoint.configuration} says vocab_size "
+            f"{size:,}. Use what came with the checkpoint."
         )
 
 

@@ -1,7 +1,12 @@
-"""Public checkpoints by name: downloaded once, checked, and kept in Keras' cache."""
+"""Checkpoints by name: downloaded once, and kept in a cache.
+
+Presets of KerasHub, and what has an address at Kaggle or Hugging Face, their own packages fetch.
+The public albert-tiny checkpoints are archives that no package knows.
+"""
 
 import lzma
 import os
+import re
 import shutil
 import ssl
 import stat
@@ -37,9 +42,60 @@ def cache():
 
 
 def find_checkpoint(name):
-    """The folder of a checkpoint: a path as it is, or a public one's in the cache."""
-    if name not in PUBLIC or Path(name).is_dir():
+    """The folder of a checkpoint: a path as it is, or what a name stands for, in a cache.
+
+    Names are those of `PUBLIC`, of presets of KerasHub, as `bert_tiny_en_uncased`, and addresses
+    as `kaggle://…` and `hf://user/model`.
+    """
+    if Path(name).is_dir():
         return Path(name)
+    if name in PUBLIC:
+        return find_public(name)
+    name = str(name)
+    if name.startswith("hf://"):
+        return fetched(name, from_hugging_face)
+    if name.startswith("kaggle://"):
+        return fetched(name, from_kaggle)
+    if re.fullmatch(r"[a-z0-9._]+", name):
+        import keras_hub
+
+        if preset := keras_hub.models.Backbone.presets.get(name):
+            return fetched(preset["kaggle_handle"], from_kaggle)
+    return Path(name)
+
+
+def from_kaggle(address):
+    import kagglehub
+
+    return kagglehub.model_download(address.removeprefix("kaggle://"))
+
+
+def from_hugging_face(address):
+    import huggingface_hub
+
+    patterns = ["*.json", "vocab.txt", "model.safetensors", "model.weights.h5", "assets/*"]
+    name = address.removeprefix("hf://")
+    folder = huggingface_hub.snapshot_download(name, allow_patterns=patterns)
+    if not any(Path(folder, weights).exists() for weights in patterns[2:4]):
+        folder = huggingface_hub.snapshot_download(
+            name, allow_patterns=[*patterns, "pytorch_model.bin"]
+        )
+    return folder
+
+
+def fetched(address, fetch):
+    """The folder that is fetched from an address."""
+    try:
+        return Path(fetch(address))
+    except Exception as error:  # of many classes, those of the network and of either site
+        raise CheckpointError(
+            f"{address} could not be downloaded ({type(error).__name__}: {error}). Try again, or "
+            "fetch its files by hand and give their folder."
+        ) from None
+
+
+def find_public(name):
+    """The folder of a public checkpoint in the cache."""
     folder = cache() / name
     if not folder.is_dir():
         archive, variant = PUBLIC[name]
@@ -171,10 +227,12 @@ def refuse_unsafe(members):
 def check(archive, folder, variant):
     """Refuse what is not whole, or does not hold the expected variables."""
     # here, so that whoever needs no download need not wait for TensorFlow
-    from support.checkpoints import open_whole_checkpoint
+    from support.checkpoints import open_checkpoint
 
     try:
-        checkpoint = open_whole_checkpoint(folder)
+        checkpoint = open_checkpoint(folder)
+        checkpoint.arrays()
+        checkpoint.vocabulary  # noqa: B018
     except CheckpointError as error:
         raise refusal(archive, str(error)) from None
     if checkpoint.form != variant:

@@ -2,6 +2,7 @@
 
 from support.served import LABELS
 from support.table import DataError
+from support.tokenizer import padded, padding_id
 
 import numpy as np
 
@@ -57,17 +58,8 @@ class Predictor:
         rows = min(self.batch_size, 1 << (len(ids) - 1).bit_length())
         # the last text again and again: a row without any would move the scale of 8-bit activations
         ids = ids + ids[-1:] * (rows - len(ids))
-        token_ids = np.zeros((rows, min(width, self.longest)), "int32")
-        padding_mask = np.zeros_like(token_ids)
-        for row, text in enumerate(ids):
-            token_ids[row, : len(text)] = text
-            padding_mask[row, : len(text)] = 1
-        inputs = {
-            "token_ids": token_ids,
-            "segment_ids": np.zeros_like(token_ids),
-            "padding_mask": padding_mask,
-        }
-        outputs = self.model.predict_on_batch(inputs)
+        inputs = padded(ids, min(width, self.longest), padding_id(self.tokenizer))
+        outputs = self.model.predict_on_batch({name: inputs[name] for name in self.model.input})
         if not isinstance(outputs, dict):
             outputs = {"without a name": outputs}
         return {name: np.asarray(values, "float32") for name, values in outputs.items()}

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from support.endings import writing
-from support.served import LABELS, MODEL, VOCABULARY
+from support.served import LABELS, MODEL
 from support.settings import fingerprint
-from support.tokenizer import copy_vocabulary
+from support.tokenizer import copy_vocabulary, files_of, find_vocabulary
 
 import keras
 
@@ -34,7 +34,7 @@ def write_model(folder, model, vocabulary, labels, decisions=None):
     Args:
         folder: the folder; one that is there already is replaced.
         model: a trained model, or the trainer around it.
-        vocabulary: path of the `vocab.txt` that the texts were split with.
+        vocabulary: path of what the texts were split with.
         labels: its `Labels`.
         decisions: its `Decisions`; None for aspects.
     """
@@ -45,10 +45,11 @@ def write_model(folder, model, vocabulary, labels, decisions=None):
     with writing(partial / MODEL):
         served = inference_model(model, decisions)
         served.save(partial / MODEL)
-    copy_vocabulary(vocabulary, partial / VOCABULARY)
+    copy_vocabulary(vocabulary, partial)
     content = {name: value for name, value in asdict(labels).items() if value is not None}
     content["outputs"] = sorted(served.output)
-    content["files"] = {name: fingerprint(partial / name) for name in (MODEL, VOCABULARY)}
+    files = [partial / MODEL, *files_of(find_vocabulary(partial))]
+    content["files"] = {str(path.relative_to(partial)): fingerprint(path) for path in files}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     (partial / LABELS).write_text(text + "\n", encoding="utf-8")
     if folder.exists():

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from support.settings import fingerprint
 from support.table import DataError
-from support.tokenizer import load_tokenizer
+from support.tokenizer import VOCABULARIES, files_of, find_vocabulary, load_tokenizer
 
-MODEL, VOCABULARY, LABELS, ONNX = "model.keras", "vocab.txt", "labels.json", "model.onnx"
+MODEL, LABELS, ONNX = "model.keras", "labels.json", "model.onnx"
 PROBABILITIES = "probabilities"
 MADE_FROM = "made from"  # entry of the ONNX file
 SHORTEST = 3  # tokens a text: one between [CLS] and [SEP]
@@ -91,15 +91,23 @@ class Served:
 
     @cached_property
     def tokenizer(self):
-        return load_tokenizer(self.folder / VOCABULARY)
+        return load_tokenizer(find_vocabulary(self.folder))
 
     def use_bfloat16(self):
         """Compute the transformer layers in bfloat16, whatever they were trained in."""
         import keras
+        import keras_hub
+
+        kind = keras_hub.layers.TransformerEncoder
+        if not any(isinstance(layer, kind) for layer in self.model.layers):
+            raise DataError(
+                f"{self.folder}: --bfloat16 is for transformer layers of KerasHub's {kind.__name__}"
+                ", and the model has none."
+            )
 
         def lowered(layer):
             config = layer.get_config()
-            if layer.name.startswith("transformer_layer"):
+            if isinstance(layer, kind):
                 config["dtype"] = "mixed_bfloat16"
             return type(layer).from_config(config)
 
@@ -143,6 +151,11 @@ class OnnxModel:
         """The fingerprint of the Keras model that it was made from."""
         return self.session.get_modelmeta().custom_metadata_map.get(MADE_FROM)
 
+    @property
+    def input(self):
+        """The names of the inputs."""
+        return [value.name for value in self.session.get_inputs()]
+
     def predict_on_batch(self, inputs):
         names = [output.name for output in self.session.get_outputs()]
         return dict(zip(names, self.session.run(names, inputs), strict=True))
@@ -153,7 +166,9 @@ def read_model(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder. Training with `--save` makes one.")
-    missing = [name for name in (MODEL, VOCABULARY, LABELS) if not (folder / name).is_file()]
+    missing = [name for name in (MODEL, LABELS) if not (folder / name).is_file()]
+    if find_vocabulary(folder) is None:
+        missing.append(" or ".join(VOCABULARIES[:2]))
     if missing:
         inside = sorted(path.parent.name for path in folder.glob(f"**/{MODEL}"))
         hint = f" Models are below it: {', '.join(inside)}." if inside else ""
@@ -171,8 +186,9 @@ def read_model(folder):
         labels = Labels(**content)
     except (AttributeError, ValueError, TypeError) as error:
         raise DataError(f"{folder / LABELS}: damaged, or of another version ({error}).") from None
-    for name in (MODEL, VOCABULARY):
-        if labels.files.get(name) not in (None, fingerprint(folder / name)):
+    for path in (folder / MODEL, *files_of(find_vocabulary(folder))):
+        name = str(path.relative_to(folder))
+        if labels.files.get(name) not in (None, fingerprint(path)):
             raise DataError(
                 f"{folder}: {LABELS} was not written with this {name}, which may give each score "
                 f'another name. If they belong together, remove {name} from "files" in {LABELS}.'

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 
-from support.download import PUBLIC, find_checkpoint
+from support.download import PUBLIC
 from support.file_options import add_file_options
 
 BUNDLED_ENCODER = Path(__file__).resolve().parents[1] / "data" / "encoder"
@@ -180,9 +180,11 @@ def parse_arguments(description, row_names):
     )
     add(
         "--checkpoint",
-        metavar="FOLDER",
-        help="encoder to start from: a folder in a TensorFlow or Hugging Face format, or a public "
-        f"one by name, downloaded once: {', '.join(PUBLIC)}",
+        metavar="ENCODER",
+        help="encoder to start from: the folder of a KerasHub preset, of a BERT, RoBERTa, "
+        "DistilBERT, ELECTRA or ALBERT in Hugging Face's format, or of an ALBERT in TensorFlow's; "
+        "or a name, downloaded once: a preset's (bert_tiny_en_uncased), hf://USER/MODEL, "
+        f"{', '.join(PUBLIC)}",
     )
     add(
         "--variant",
@@ -254,8 +256,8 @@ def parse_arguments(description, row_names):
     if arguments.vocabulary:
         inputs["vocabulary"] = whole_vocabulary(arguments.vocabulary)
     if arguments.init == "pretrained":
-        checkpoint = whole_checkpoint(arguments.checkpoint or BUNDLED_ENCODER)
-        arguments.variant = checkpoint.architecture.variant
+        checkpoint = whole_encoder(arguments.checkpoint or BUNDLED_ENCODER)
+        arguments.variant = checkpoint.variant
         inputs |= {path.name: path for path in map(Path, checkpoint.files)}
 
     settings = Settings(
@@ -272,12 +274,12 @@ def parse_arguments(description, row_names):
     return settings, arguments
 
 
-def whole_checkpoint(checkpoint):
-    """Open a checkpoint of which nothing is missing; a public one is downloaded first."""
+def whole_encoder(name):
+    """Open an encoder of which nothing is missing; one with a name is downloaded first."""
     # here, so that --help and a wrong option answer without waiting for TensorFlow
-    from support.checkpoints import open_whole_checkpoint
+    from support.encoders import open_whole_encoder
 
-    return open_whole_checkpoint(find_checkpoint(checkpoint))
+    return open_whole_encoder(name)
 
 
 def whole_vocabulary(path):

@@ -1,8 +1,7 @@
 """What an experiment is given: data, encoder, optimizer."""
 
 from support.albert_tiny import albert_tiny
-from support.checkpoints import open_checkpoint
-from support.download import find_checkpoint
+from support.encoders import embedding_of, load_encoder, open_encoder
 from support.served import Labels
 from support.settings import BUNDLED_ENCODER
 from support.table import DataError
@@ -26,10 +25,10 @@ class Task:
 
     def __init__(self, settings, train, validation, test, seed=0):
         self.settings, self.seed, self.corpus = settings, seed, train
+        self.source = None if settings.init == "random" else encoder_of(settings)
         self.tokenizer = tokenizer_of(settings)
         self.train, self.validation, self.test = (
-            (encode(self.tokenizer, part.texts, settings.max_length), targets(part))
-            for part in (train, validation, test)
+            (self.inputs(part.texts), targets(part)) for part in (train, validation, test)
         )
         self.steps = -(-len(train) // settings.batch_size) * settings.epochs
 
@@ -41,14 +40,21 @@ class Task:
     def num_levels(self):
         return self.corpus.num_levels
 
+    def inputs(self, texts):
+        """The encoder's inputs for N texts, each (N, T)."""
+        inputs = encode(self.tokenizer, texts, self.settings.max_length)
+        names = inputs if self.source is None else self.source.inputs
+        return {name: inputs[name] for name in names}
+
     def encoder(self, dropout=0.0):
-        """albert-tiny from a checkpoint, or with random weights.
+        """The encoder of `--checkpoint`, or albert-tiny with random weights.
 
         `dropout` is the row's rate; `--dropout` goes before it.
         """
         chosen = self.settings.dropout
         encoder = self._encoder(dropout if chosen is None else chosen)
         self.encoder_layers = {layer.name for layer in encoder.layers}
+        self.embedding = embedding_of(encoder)
         return encoder
 
     def _encoder(self, dropout):
@@ -61,16 +67,13 @@ class Task:
                 vocabulary_size=size,
                 dtype=settings.dtype_policy,
             )
-        encoder = albert_tiny(
-            settings.checkpoint or BUNDLED_ENCODER, dropout=dropout, dtype=settings.dtype_policy
-        )
-        positions = encoder.architecture.positions
-        if settings.max_length > positions:
+        positions = self.source.positions
+        if positions is not None and settings.max_length > positions:
             raise DataError(
                 f"The encoder reads at most {positions} tokens. Received: --max-length "
                 f"{settings.max_length}. Lower it, or choose another --checkpoint."
             )
-        return encoder
+        return load_encoder(self.source, dropout, settings.dtype_policy)
 
     @property
     def r_drop_dropout(self):
@@ -147,13 +150,13 @@ def optimizer(learning_rate, steps):
     return keras.optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
 
 
-def checkpoint_of(settings):
-    """The checkpoint to start from, or whose vocabulary a random encoder has by default."""
-    return open_checkpoint(find_checkpoint(settings.checkpoint or BUNDLED_ENCODER))
+def encoder_of(settings):
+    """The encoder to start from, or whose vocabulary a random encoder has by default."""
+    return open_encoder(settings.checkpoint or BUNDLED_ENCODER)
 
 
 def vocabulary_of(settings):
-    return settings.vocabulary or checkpoint_of(settings).vocabulary
+    return settings.vocabulary or encoder_of(settings).vocabulary
 
 
 def tokenizer_of(settings):

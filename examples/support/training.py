@@ -12,7 +12,7 @@ from support.fine_grained import load_fine_grained
 from support.saving import write_model
 from support.scores import micro_f1, scores
 from support.table import DataError
-from support.task import Task, checkpoint_of, tokenizer_of, vocabulary_of
+from support.task import Task, encoder_of, tokenizer_of, vocabulary_of
 from support.tokenizer import unknown_note
 
 import keras
@@ -49,7 +49,7 @@ class Data:
             raise self.problems.get(False) or self.problems[True]
         texts = next(iter(self.splits.values()))[0].texts
         if settings.checkpoint:
-            self.notes.append(checkpoint_of(settings).note)
+            self.notes.append(encoder_of(settings).note)
         if note := unknown_note(tokenizer_of(settings), texts):
             self.notes.append(note)
 

@@ -1,90 +1,50 @@
-"""The names and shapes of an encoder's variables in the public checkpoint formats."""
+"""The names and shapes of an encoder's variables, in Keras and in TensorFlow checkpoints."""
 
-# Keras' name, then that in the formats "brightmart", "google" and "hugging_face"
-FORMATS = ("brightmart", "google", "hugging_face")
+FORMATS = ("brightmart", "google")
+# Keras' name, then those in the formats
 EMBEDDINGS = {
-    "token_embedding/embeddings": (
-        "embeddings/word_embeddings",
-        "embeddings/word_embeddings",
-        "embeddings.word_embeddings.weight",
-    ),
+    "token_embedding/embeddings": ("embeddings/word_embeddings", "embeddings/word_embeddings"),
     "segment_embedding/embeddings": (
         "embeddings/token_type_embeddings",
         "embeddings/token_type_embeddings",
-        "embeddings.token_type_embeddings.weight",
     ),
     "position_embedding/embeddings": (
         "embeddings/position_embeddings",
         "embeddings/position_embeddings",
-        "embeddings.position_embeddings.weight",
     ),
-    "embedding_norm/gamma": (
-        "embeddings/LayerNorm/gamma",
-        "embeddings/LayerNorm/gamma",
-        "embeddings.LayerNorm.weight",
-    ),
-    "embedding_norm/beta": (
-        "embeddings/LayerNorm/beta",
-        "embeddings/LayerNorm/beta",
-        "embeddings.LayerNorm.bias",
-    ),
+    "embedding_norm/gamma": ("embeddings/LayerNorm/gamma", "embeddings/LayerNorm/gamma"),
+    "embedding_norm/beta": ("embeddings/LayerNorm/beta", "embeddings/LayerNorm/beta"),
     "embedding_projection/kernel": (
         "embeddings/word_embeddings_2",
         "encoder/embedding_hidden_mapping_in/kernel",
-        "encoder.embedding_hidden_mapping_in.weight",
     ),
-    "embedding_projection/bias": (
-        None,
-        "encoder/embedding_hidden_mapping_in/bias",
-        "encoder.embedding_hidden_mapping_in.bias",
-    ),
+    "embedding_projection/bias": (None, "encoder/embedding_hidden_mapping_in/bias"),
 }
-LAYER_PREFIXES = (
-    "encoder/layer_shared/",
-    "encoder/transformer/group_{}/inner_group_{}/",
-    "encoder.albert_layer_groups.{}.albert_layers.{}.",
-)
+LAYER_PREFIXES = ("encoder/layer_shared/", "encoder/transformer/group_{}/inner_group_{}/")
 DENSE = {
-    "self_attention_layer/query": (
-        "attention/self/query",
-        "attention_1/self/query",
-        "attention.query",
-    ),
-    "self_attention_layer/key": ("attention/self/key", "attention_1/self/key", "attention.key"),
-    "self_attention_layer/value": (
-        "attention/self/value",
-        "attention_1/self/value",
-        "attention.value",
-    ),
-    "self_attention_layer/attention_output": (
-        "attention/output/dense",
-        "attention_1/output/dense",
-        "attention.dense",
-    ),
-    "feedforward_intermediate_dense": ("intermediate/dense", "ffn_1/intermediate/dense", "ffn"),
-    "feedforward_output_dense": ("output/dense", "ffn_1/intermediate/output/dense", "ffn_output"),
+    "self_attention_layer/query": ("attention/self/query", "attention_1/self/query"),
+    "self_attention_layer/key": ("attention/self/key", "attention_1/self/key"),
+    "self_attention_layer/value": ("attention/self/value", "attention_1/self/value"),
+    "self_attention_layer/attention_output": ("attention/output/dense", "attention_1/output/dense"),
+    "feedforward_intermediate_dense": ("intermediate/dense", "ffn_1/intermediate/dense"),
+    "feedforward_output_dense": ("output/dense", "ffn_1/intermediate/output/dense"),
 }
 NORMS = {
-    "self_attention_layer_norm": ("attention/output/LayerNorm", "LayerNorm", "attention.LayerNorm"),
-    "feedforward_layer_norm": ("output/LayerNorm", "LayerNorm_1", "full_layer_layer_norm"),
-}
-ENDINGS = {
-    "kernel": ("/kernel", "/kernel", ".weight"),
-    "bias": ("/bias", "/bias", ".bias"),
-    "gamma": ("/gamma", "/gamma", ".weight"),
-    "beta": ("/beta", "/beta", ".bias"),
+    "self_attention_layer_norm": ("attention/output/LayerNorm", "LayerNorm"),
+    "feedforward_layer_norm": ("output/LayerNorm", "LayerNorm_1"),
 }
 
 
 def layer_name(architecture, group, inner):
     """Name of the Keras layer that holds a set of weights."""
-    if architecture.groups == architecture.inner_repetitions == 1:
-        return "transformer_layer"
-    return f"transformer_layer_{group}_{inner}"
+    name = "transformer_layer"
+    if architecture.groups > 1:
+        name += f"_{group}"
+    return name + (f"_{inner}" if architecture.inner_repetitions > 1 else "")
 
 
 def variable_names(architecture, form):
-    """Map Keras' names of the encoder's weights to those in a format, without prefix."""
+    """Map Keras' names of an ALBERT's weights to those in a format, without prefix."""
     column = FORMATS.index(form)
     names = {ours: theirs[column] for ours, theirs in EMBEDDINGS.items() if theirs[column]}
     for group, inner in architecture.weight_sets():
@@ -93,8 +53,7 @@ def variable_names(architecture, form):
         for parts, endings in ((DENSE, ("kernel", "bias")), (NORMS, ("gamma", "beta"))):
             for part, theirs in parts.items():
                 for ending in endings:
-                    name = prefix + theirs[column] + ENDINGS[ending][column]
-                    names[f"{layer}/{part}/{ending}"] = name
+                    names[f"{layer}/{part}/{ending}"] = f"{prefix}{theirs[column]}/{ending}"
     return names
 
 
@@ -110,8 +69,12 @@ def variable_shapes(architecture):
         "embedding_projection/kernel": (a.embedding, a.hidden),
         "embedding_projection/bias": (a.hidden,),
     }
-    if a.variant == "brightmart":
+    if not a.segments:
+        del shapes["segment_embedding/embeddings"]
+    if a.variant != "google":
         del shapes["embedding_projection/bias"]
+    if a.variant == "bert":
+        del shapes["embedding_projection/kernel"]
     for group, inner in a.weight_sets():
         layer = layer_name(a, group, inner)
         for part in DENSE:

@@ -48,6 +48,6 @@ def write_checkpoint(encoder, folder, vocabulary, dtype="float32"):
             tensors=[tf.cast(array, dtype) for array in arrays.values()],
         )
         (partial / "albert_config.json").write_text(configuration)
-        copy_vocabulary(vocabulary, partial / "vocab.txt")
+        copy_vocabulary(vocabulary, partial)
         for path in sorted(partial.iterdir()):
             os.replace(path, folder / path.name)

@@ -4,11 +4,11 @@ import sys
 from dataclasses import asdict
 
 from support import delimited, files
+from support.encoders import open_encoder
 from support.file_options import FileOptions
 from support.predictor import Predictor
 from support.served import read_model
 from support.table import DataError
-from support.tokenizer import load_tokenizer
 
 import numpy as np
 import pytest
@@ -122,10 +122,10 @@ def test_the_first_rows_are_not_trained_on(tmp_path, write, monkeypatch):
     monkeypatch.setattr(delimited, "CHUNK", 25)
     monkeypatch.setattr(stream_large_file, "BLOCK", 16)
     write_folder(tmp_path / "encoder", "brightmart", **SMALL)
-    tokenizer = load_tokenizer(tmp_path / "encoder" / "vocab.txt")
+    source = open_encoder(tmp_path / "encoder")
     path = write("label,text\n" + "".join(f"{'ab'[i % 2]},word{i}\n" for i in range(99)))
     options = argparse.Namespace(**asdict(FileOptions()), max_length=8, label_rows=99)
-    stream = Stream(path, tokenizer, options)
+    stream = Stream(path, source, options)
     assert stream.held_out == 4
     stream.held_out = 40  # more than a chunk and a block
     inputs, labels = stream.validation()
@@ -171,9 +171,9 @@ def test_labels_of_a_stream_are_those_of_the_whole_table(tmp_path, write, load, 
     )
     train, _ = load(content)
     write_folder(tmp_path / "encoder", "brightmart", **SMALL)
-    tokenizer = load_tokenizer(tmp_path / "encoder" / "vocab.txt")
+    source = open_encoder(tmp_path / "encoder")
     options = argparse.Namespace(**asdict(FileOptions()), max_length=8, label_rows=10)
-    stream = Stream(write(content), tokenizer, options)
+    stream = Stream(write(content), source, options)
     blocks = [stream.arrays(*block)[1] for block in stream.blocks(passes=1)]
     np.testing.assert_array_equal(np.concatenate(blocks), train.labels)
     assert stream.label_names == train.label_names and stream.unknown == 0

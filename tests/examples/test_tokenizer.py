@@ -103,8 +103,7 @@ def test_the_configuration_says_whether_capitals_count(tmp_path, configuration, 
     path = write(tmp_path, configuration)
     assert first_tokens(path) == expected
     copied = tmp_path / "model" / "vocab.txt"
-    copied.parent.mkdir()
-    copy_vocabulary(path, copied)
+    copy_vocabulary(path, copied.parent)
     assert first_tokens(copied) == expected
 
 
