@@ -204,9 +204,13 @@ class ByHand:
         self.optimizer.apply([ops.convert_to_tensor(each) for each in found], self.weights)
 
 
-def adamw(**options):
+def optimizer_for(name):
+    if name == "penalty" and BACKEND == "tensorflow":
+        # There Keras clips and squares the slices of a sparse gradient one by one, where a token
+        # repeats, as in a plain step. Those of two passes are merged.
+        return keras.optimizers.SGD(0.01, momentum=0.9, weight_decay=0.1)
     # A large epsilon, for Adam would blow up what is no more than rounding.
-    return keras.optimizers.AdamW(0.05, weight_decay=0.1, epsilon=1e-2, **options)
+    return keras.optimizers.AdamW(0.05, weight_decay=0.1, epsilon=1e-2, global_clipnorm=0.3)
 
 
 TRAINERS = {
@@ -239,14 +243,12 @@ def with_fixed_noise(trainer):
 @pytest.mark.parametrize(("name", "norm"), CASES)
 def test_ten_steps(name, norm):
     trainer_class, method, options = TRAINERS[name]
-    # Keras clips the slices of TensorFlow's sparse gradients; those of two passes are merged.
-    clipped = {} if name == "penalty" and BACKEND == "tensorflow" else {"global_clipnorm": 0.3}
-    by_hand, model = ByHand(norm, adamw(**clipped)), Classifier()
+    by_hand, model = ByHand(norm, optimizer_for(name)), Classifier()
     own = {} if name == "penalty" else {"norm": norm}
     trainer = trainer_class(model, NAMES, **options, **own)
     if name in ("FreeLB", "VAT"):
         with_fixed_noise(trainer)
-    trainer.compile(adamw(**clipped), "mse")
+    trainer.compile(optimizer_for(name), "mse")
     start = values(model.variables)
     for tokens, labels in zip(TOKENS, LABELS, strict=True):
         by_hand.step(tokens, labels, method, options)
