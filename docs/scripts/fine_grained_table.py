@@ -1,11 +1,15 @@
 """Draw the probabilities of every level of every aspect for one text."""
 
+import textwrap
+
 import keras
 import numpy as np
 from matplotlib.patches import Rectangle
 from pictures import LENGTH, load_levels, pretrained_vectors, save, subplots
 
 from keras_mlc.layers import AttentionPooling, FineGrainedSoftmaxHead
+
+CHINESE = {"level": "等级"}
 
 
 def main():
@@ -24,8 +28,8 @@ def main():
     table = tables[row]
     print(test.texts[row][:200])
 
-    figure, axis = subplots(1, 8, 5)
-    axis.imshow(table.T, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
+    figure, axis = subplots(1, 4.6)
+    axis.imshow(table, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
     for aspect, names in enumerate(train.level_names):
         for level in range(table.shape[1]):
             value = table[aspect, level]
@@ -34,16 +38,17 @@ def main():
             else:
                 assert value == 0
                 text, colour = "0", "#4a5568"
-                corner = (aspect - 0.5, level - 0.5)
+                corner = (level - 0.5, aspect - 0.5)
                 axis.add_patch(hatched(corner))
-            axis.text(aspect, level, text, ha="center", va="center", color=colour)
-    axis.set_xticks(range(len(train.aspect_names)), train.aspect_names)
-    axis.set_yticks(range(table.shape[1]))
-    axis.set_ylabel("level")
+            axis.text(level, aspect, text, ha="center", va="center", color=colour)
+    axis.set_yticks(range(len(train.aspect_names)), train.aspect_names)
+    axis.set_xticks(range(table.shape[1]))
+    axis.set_xlabel("level")
+    axis.xaxis.set_label_position("top")
     axis.tick_params(length=0, labeltop=True, labelbottom=False)
     axis.spines[:].set_visible(False)
-    axis.set_title(test.texts[row][:100] + " …", pad=12)
-    save(figure, "fine_grained_table")
+    axis.set_title(textwrap.fill(test.texts[row][:100] + " …", 52), pad=12)
+    save(figure, "fine_grained_table", CHINESE)
 
 
 def hatched(corner):
