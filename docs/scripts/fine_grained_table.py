@@ -28,8 +28,8 @@ def main():
     table = tables[row]
     print(test.texts[row][:200])
 
-    figure, axis = subplots(1, 4.6)
-    axis.imshow(table, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
+    figure, axis = subplots(1, 5.4)
+    axis.imshow(table.T, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
     for aspect, names in enumerate(train.level_names):
         for level in range(table.shape[1]):
             value = table[aspect, level]
@@ -38,13 +38,13 @@ def main():
             else:
                 assert value == 0
                 text, colour = "0", "#4a5568"
-                corner = (level - 0.5, aspect - 0.5)
+                corner = (aspect - 0.5, level - 0.5)
                 axis.add_patch(hatched(corner))
-            axis.text(level, aspect, text, ha="center", va="center", color=colour)
-    axis.set_yticks(range(len(train.aspect_names)), train.aspect_names)
-    axis.set_xticks(range(table.shape[1]))
-    axis.set_xlabel("level")
-    axis.xaxis.set_label_position("top")
+            axis.text(aspect, level, text, fontsize=7, ha="center", va="center", color=colour)
+    names = [name.replace("-", "-\n") for name in train.aspect_names]
+    axis.set_xticks(range(len(names)), names, fontsize=8)
+    axis.set_yticks(range(table.shape[1]))
+    axis.set_ylabel("level")
     axis.tick_params(length=0, labeltop=True, labelbottom=False)
     axis.spines[:].set_visible(False)
     axis.set_title(textwrap.fill(test.texts[row][:100] + " …", 52), pad=12)
