@@ -13,6 +13,17 @@ SETTINGS = {
     "γ 4 and 0, clip 0.05": ((4, 0, 0.05), ORANGE),
     "γ 4 and 1, clip 0.05": ((4, 1, 0.05), BLUE),
 }
+CHINESE = {
+    "binary cross-entropy": "二元交叉熵",
+    "γ {} and {}, no clip": "γ 为 {} 和 {}，不截断",
+    "γ {} and {}, clip 0.05": "γ 为 {} 和 {}，截断 0.05",
+    "a label that is no target": "非目标类",
+    "a target": "目标类",
+    "where the loss is lowest": "损失最低的位置",
+    "σ(score)": "σ(得分)",
+    "pull on the score": "对得分的作用力",
+    "share of such texts that have the label": "这类文本中带该标签的比例",
+}
 SCORES = np.linspace(-10, 10, 4001)
 PROBABILITIES = 1 / (1 + np.exp(-SCORES))
 
@@ -30,7 +41,7 @@ def values(setting, target):
 def main():
     """Draw the gradients of a label that is no target and of a target, and the optimum."""
     keras.config.set_floatx("float64")
-    figure, (left, middle, right) = subplots(3, width=9, height=3.3)
+    figure, (left, middle, right) = subplots(3, 7.4)
     truth = np.linspace(0.005, 0.995, 199)
     for name, (setting, colour) in SETTINGS.items():
         (no, push), (yes, pull) = values(setting, 0), values(setting, 1)
@@ -47,12 +58,12 @@ def main():
     for axis in (left, middle):
         axis.set_xlabel("σ(score)")
         axis.set_ylim(0, 1.3)
-    left.set_ylabel("pull on the score")
+        axis.set_ylabel("pull on the score")
     left.legend(loc="upper left", fontsize=8)
     right.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
     right.set_xlabel("share of such texts that have the label")
     right.set_ylabel("σ(score)")
-    save(figure, "asymmetric_loss")
+    save(figure, "asymmetric_loss", CHINESE)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,11 @@ from keras_mlc.layers import AttentionPooling
 from keras_mlc.losses import MultilabelCategoricalCrossentropy
 
 SHOWN = 30
+CHINESE = {
+    "weight": "权重",
+    "predicted: {}": "预测：{}",
+    "dashed: the weight of a plain mean": "虚线：普通平均时的权重",
+}
 
 
 def main():
@@ -30,7 +35,7 @@ def main():
     weights = keras.Model(inputs, weights).predict(test_tokens[rows], verbose=0)
     assert (weights[test_tokens[rows] == 0] == 0).all()
 
-    figure, axes = subplots(2, 8, 5.6)
+    figure, axes = subplots(2, 5.8, beside=True)
     for axis, row, row_weights in zip(axes, rows, weights, strict=True):
         pieces = pieces_of(test_tokens[row][:SHOWN])
         places = np.arange(SHOWN)
@@ -47,7 +52,7 @@ def main():
         predicted = [name for name, score in zip(names, scores[row], strict=True) if score > 0]
         axis.set_title("predicted: " + ",\n".join(predicted))
     figure.suptitle("dashed: the weight of a plain mean", x=0.01, ha="left", fontsize=9)
-    save(figure, "attention_weights")
+    save(figure, "attention_weights", CHINESE)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from benchmark_tables import digest_of, files_of, read_result
 from pictures import BLUE, GREEN, GREY, ORANGE, save, subplots
 
 LIGHT_BLUE = "#63b3ed"
-WIDTH = 5.0  # inches: the letters stay legible on a phone
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "torch"}
 
 
@@ -96,7 +95,7 @@ def step_cost():
         "JAX XLA, 32 texts": style(ORANGE),
         "torch eager, 32 texts": style(GREEN),
     }
-    figure, (left, right) = subplots(2, WIDTH, 5.4, sharey=True)
+    figure, (left, right) = subplots(2, 5.4, beside=True, sharey=True)
     groups = ["FGM", "penalty, loss", "penalty, trainer", "R-Drop"]
     dots(left, cells["plain"], groups, styles)
     dots(right, cells["same passes"], groups, styles)
@@ -110,7 +109,7 @@ def step_cost():
 
 def vocabulary_scale():
     """Draw the steps' times by the size of the vocabulary, and what FGM adds."""
-    figure, (left, right) = subplots(2, WIDTH, 3.8)
+    figure, (left, right) = subplots(2, 3.8, beside=True)
     rows = list(rows_of("vocabulary_scale"))
     for name, colour, shift in (("SGD", BLUE, -0.03), ("Adam", ORANGE, 0.03)):
         of_it = [row for row in rows if row["optimizer"] == name.lower()]
@@ -141,7 +140,7 @@ def vocabulary_scale():
 
 def label_scale():
     """Draw the losses' times, beside that of BCE, by the number of labels."""
-    figure, axes = subplots(2, WIDTH, 3.8, sharey=True)
+    figure, axes = subplots(2, 3.8, beside=True, sharey=True)
     colours = {"seed": GREY, "dense": BLUE, "dense, bool": LIGHT_BLUE, "sparse": ORANGE}
     labels = {"seed": "the formula it replaces", "dense, bool": "dense, labels in bool"}
     rows = list(rows_of("label_scale"))
@@ -161,7 +160,7 @@ def label_scale():
 
 def one_panel(cells, styles, height, title, label):
     """Draw dots of which the groups are those of the cells, in their order."""
-    figure, axis = subplots(1, WIDTH, height)
+    figure, axis = subplots(1, height)
     dots(axis, cells, list(dict.fromkeys(group for group, _ in cells)), styles)
     axis.set_title(title)
     axis.set_xlabel(label)

@@ -1,11 +1,15 @@
 """Draw the probabilities of every level of every aspect for one text."""
 
+import textwrap
+
 import keras
 import numpy as np
 from matplotlib.patches import Rectangle
 from pictures import LENGTH, load_levels, pretrained_vectors, save, subplots
 
 from keras_mlc.layers import AttentionPooling, FineGrainedSoftmaxHead
+
+CHINESE = {"level": "等级"}
 
 
 def main():
@@ -24,7 +28,7 @@ def main():
     table = tables[row]
     print(test.texts[row][:200])
 
-    figure, axis = subplots(1, 8, 5)
+    figure, axis = subplots(1, 5.4)
     axis.imshow(table.T, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
     for aspect, names in enumerate(train.level_names):
         for level in range(table.shape[1]):
@@ -36,14 +40,15 @@ def main():
                 text, colour = "0", "#4a5568"
                 corner = (aspect - 0.5, level - 0.5)
                 axis.add_patch(hatched(corner))
-            axis.text(aspect, level, text, ha="center", va="center", color=colour)
-    axis.set_xticks(range(len(train.aspect_names)), train.aspect_names)
+            axis.text(aspect, level, text, fontsize=7, ha="center", va="center", color=colour)
+    names = [name.replace("-", "-\n") for name in train.aspect_names]
+    axis.set_xticks(range(len(names)), names, fontsize=8)
     axis.set_yticks(range(table.shape[1]))
     axis.set_ylabel("level")
     axis.tick_params(length=0, labeltop=True, labelbottom=False)
     axis.spines[:].set_visible(False)
-    axis.set_title(test.texts[row][:100] + " …", pad=12)
-    save(figure, "fine_grained_table")
+    axis.set_title(textwrap.fill(test.texts[row][:100] + " …", 52), pad=12)
+    save(figure, "fine_grained_table", CHINESE)
 
 
 def hatched(corner):

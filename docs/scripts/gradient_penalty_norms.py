@@ -18,6 +18,14 @@ from keras_mlc.layers import AttentionPooling
 from keras_mlc.losses import GradientPenaltyLoss, MultilabelCategoricalCrossentropy
 
 EPOCHS, EVERY, WATCHED = 4, 20, 256
+CHINESE = {
+    "no penalty": "不加惩罚",
+    "penalty, ε = 1": "梯度惩罚，ε = 1",
+    "step": "训练步",
+    "‖∂L/∂E‖ on held-out texts": "留出文本上的 ‖∂L/∂E‖",
+    "texts in the batch": "batch 里的文本数",
+    "merged ÷ separate occurrences": "合并重复 token ÷ 不合并",
+}
 BASE = MultilabelCategoricalCrossentropy()
 
 
@@ -51,7 +59,7 @@ def norm(gradient):
 def main():
     """Draw the norms, and the penalty with merged and with separate occurrences."""
     (tokens, labels), (test_tokens, test_labels), _ = load_tokens()
-    figure, (left, right) = subplots(2)
+    figure, (left, right) = subplots(2, 5)
     for epsilon, colour in ((0.0, ORANGE), (1.0, BLUE)):
         keras.utils.set_random_seed(0)
         inputs = keras.Input((LENGTH,), dtype="int32")
@@ -85,7 +93,7 @@ def main():
     right.set_ylim(0)
     right.set_xlabel("texts in the batch")
     right.set_ylabel("merged ÷ separate occurrences")
-    save(figure, "gradient_penalty_norms")
+    save(figure, "gradient_penalty_norms", CHINESE)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,14 @@ from pictures import BLUE, GREY, ORANGE, save, subplots
 
 from keras_mlc.layers import LabelThresholds
 
+CHINESE = {
+    "a frequent label: {} of {}": "常见标签：{1} 条中有 {0} 条",
+    "a label in the middle: {} of {}": "居中的标签：{1} 条中有 {0} 条",
+    "a rare label: {} of {}": "少见标签：{1} 条中有 {0} 条",
+    "threshold": "阈值",
+    "held-out texts": "留出的文本",
+    "test texts": "测试文本",
+}
 SHOWN = "a frequent label", "a label in the middle", "a rare label"
 
 
@@ -29,7 +37,7 @@ def main():
     common.adapt(scores, labels)
     order = np.argsort(-labels.sum(axis=0))
     grid = np.linspace(-1.5, 1.5, 301)
-    figure, axes = subplots(3, height=3, sharey=True)
+    figure, axes = subplots(3, 6.6, sharex=True, sharey=True)
     for axis, name, label in zip(axes, SHOWN, order[[3, 25, -3]], strict=True):
         axis.plot(grid, f1_scores(scores[:, label], labels[:, label], grid), color=BLUE)
         on_test = f1_scores(test_scores[:, label], test_labels[:, label], grid)
@@ -37,8 +45,8 @@ def main():
         axis.axvline(layer.thresholds[label], color=BLUE, linestyle="--", linewidth=1)
         axis.axvline(common.thresholds[label], color=GREY, linestyle=":", linewidth=1)
         axis.set_title(f"{name}: {labels[:, label].sum()} of {len(labels):,}")
-        axis.set_xlabel("threshold")
-    axes[0].set_ylabel("F1")
+        axis.set_ylabel("F1")
+    axes[2].set_xlabel("threshold")
     axes[1].plot([], [], color=BLUE, label="held-out texts")
     axes[1].plot([], [], color=ORANGE, label="test texts")
     axes[1].legend(loc="upper right")
@@ -47,7 +55,7 @@ def main():
         given = test_scores > thresholds
         hits, total = 2 * (test_labels * given).sum(axis=0), (test_labels + given).sum(axis=0)
         print(averages, f"{hits.sum() / total.sum():.3f} {np.mean(hits / total):.3f}")
-    save(figure, "label_thresholds")
+    save(figure, "label_thresholds", CHINESE)
 
 
 if __name__ == "__main__":

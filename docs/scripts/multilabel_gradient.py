@@ -12,6 +12,15 @@ LOSSES = {
     "binary cross-entropy": (keras.losses.BinaryCrossentropy(from_logits=True), ORANGE),
 }
 
+CHINESE = {
+    "multi-label cross-entropy": "多标签分类交叉熵",
+    "binary cross-entropy": "二元交叉熵",
+    "labels, one of them the target, all scores 0": "标签数，其中一个是目标类，所有得分为 0",
+    "the target's share of the gradient": "目标类占梯度的份额",
+    "score of a label that is not a target": "非目标类的得分",
+    "gradient, of the largest": "梯度，相对于最大者",
+}
+
 
 def gradient(loss, scores):
     """Return the gradient of a loss by the scores of one text, whose first label is the target."""
@@ -25,7 +34,7 @@ def gradient(loss, scores):
 
 def main():
     """Draw the pull at all scores 0, and the push on negatives of different scores."""
-    figure, (left, right) = subplots(2)
+    figure, (left, right) = subplots(2, 5.2)
     counts = np.unique(np.logspace(np.log10(2), 4, 30).astype(int))
     for name, (loss, colour) in LOSSES.items():
         gradients = [gradient(loss, np.zeros(count)) for count in counts]
@@ -45,7 +54,7 @@ def main():
     right.axvline(0, color=GREY, linewidth=1, linestyle="--")
     right.set_xlabel("score of a label that is not a target")
     right.set_ylabel("gradient, of the largest")
-    save(figure, "multilabel_gradient")
+    save(figure, "multilabel_gradient", CHINESE)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,14 @@ from keras_mlc.layers import TextCNNHead
 
 warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask")  # Conv1D is.
 
+CHINESE = {
+    "Conv1D and GlobalMaxPooling1D": "Conv1D 加 GlobalMaxPooling1D",
+    "the same, zeros at the padding": "同上，填充处置零",
+    "steps of padding after a text of 24 tokens": "24 个 token 的文本后面填充的步数",
+    "largest change of a score,\nin standard deviations of the scores": (
+        "得分的最大变化，\n以得分的标准差为单位"
+    ),
+}
 LABELS, SIZES, TEXTS, LENGTH = 55, (3, 4, 5), 64, 24
 
 
@@ -48,7 +56,7 @@ def main():
         weights[number] = rng.normal(0, 0.1, weights[number].shape)
 
     paddings = np.arange(0, 25, 2)
-    figure, axis = subplots(1, 6, 3.2)
+    figure, axis = subplots(1, 3.3)
     for model, (name, (_, colour)) in zip(models, heads.items(), strict=True):
         model.set_weights(weights)
         plain = model.predict(tokens, verbose=0)
@@ -59,7 +67,7 @@ def main():
     axis.set_xlabel("steps of padding after a text of 24 tokens")
     axis.set_ylabel("largest change of a score,\nin standard deviations of the scores")
     axis.legend()
-    save(figure, "padding_invariance")
+    save(figure, "padding_invariance", CHINESE)
 
 
 if __name__ == "__main__":

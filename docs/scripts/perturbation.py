@@ -10,7 +10,6 @@ from pictures import (
     LENGTH,
     ORANGE,
     TOKENIZER,
-    chinese_font,
     load_tokens,
     pretrained_vectors,
     save,
@@ -25,11 +24,11 @@ EPSILONS = np.array([0, 0.125, 0.25, 0.5, 0.75, 1, 1.5, 2])
 SIZES, DRAWS = (4, 8, 16, 32, 64, 128, 256), 10
 CHINESE = {
     "norm of the row of δ, ε = 1": "δ 各行的范数，ε = 1",
-    "{} of the {} rows that move; {:,} in all": "被挪动的 {1} 行里的前 {0} 行；共 {2:,} 行",
-    "along the gradient": "沿梯度方向",
+    "{} of the {} rows that move; {} in all": "被挪动的 {1} 行里的前 {0} 行；共 {2} 行",
+    "along the gradient, {}": "沿梯度方向，{}",
     "random, mean of 10 draws": "随机方向，10 次平均",
     "ε, the norm of δ": "ε，即 δ 的范数",
-    "increase of the loss, from {:.2f}": "损失的上升量，原为 {:.2f}",
+    "increase of the loss, from {}": "损失的上升量，原为 {}",
     "texts in the batch": "batch 里的文本数",
     "increase of the loss, ε = 0.5": "损失的上升量，ε = 0.5",
 }
@@ -92,50 +91,41 @@ def main():
                 rise = float(loss_at(0.5 * shift, ids, wanted)) - start
                 by_size[norm, column, turn] = rise
 
-    def draw_picture(name, say):
-        figure, (left, middle, right) = subplots(3, 10, 3.8, width_ratios=[1.1, 1.2, 1])
-        top = np.argsort(-norms)[:SHOWN]
-        left.barh(range(SHOWN), norms[top], color=BLUE)
-        names = [TOKENIZER.id_to_token(int(token)) for token in top]
-        left.set_yticks(range(SHOWN), names, fontsize=8)
-        left.set_ylim(SHOWN - 0.4, -0.6)
-        left.set_xlabel(say("norm of the row of δ, ε = 1"))
-        rows = np.count_nonzero(norms)
-        title = say("{} of the {} rows that move; {:,} in all").format(SHOWN, rows, len(norms))
-        left.set_title(title)
+    figure, (left, middle, right) = subplots(3, 9, height_ratios=[1.3, 1, 1])
+    top = np.argsort(-norms)[:SHOWN]
+    left.barh(range(SHOWN), norms[top], color=BLUE)
+    names = [TOKENIZER.id_to_token(int(token)) for token in top]
+    left.set_yticks(range(SHOWN), names, fontsize=8)
+    left.set_ylim(SHOWN - 0.4, -0.6)
+    left.set_xlabel("norm of the row of δ, ε = 1")
+    rows = np.count_nonzero(norms)
+    title = f"{SHOWN} of the {rows} rows that move; {len(norms):,} in all"
+    left.set_title(title)
 
-        line = say("along the gradient")
-        middle.plot(
-            EPSILONS, each, color=GREEN, marker="o", markersize=3, label=f'{line}, "sample"'
-        )
-        middle.plot(
-            EPSILONS, whole, color=ORANGE, marker="o", markersize=3, label=f'{line}, "batch"'
-        )
-        middle.plot(EPSILONS, EPSILONS * size, "--", color=BLUE, linewidth=1, label="ε · ‖g‖")
-        mean, low, high = (take(anywhere, axis=0) for take in (np.mean, np.min, np.max))
-        middle.plot(EPSILONS, mean, color=GREY, label=say("random, mean of 10 draws"))
-        middle.fill_between(EPSILONS, low, high, color=GREY, alpha=0.3, linewidth=0)
-        middle.set_xlabel(say("ε, the norm of δ"))
-        middle.set_ylabel(say("increase of the loss, from {:.2f}").format(value))
-        middle.legend(loc="upper left")
+    line = "along the gradient"
+    middle.plot(EPSILONS, each, color=GREEN, marker="o", markersize=3, label=f'{line}, "sample"')
+    middle.plot(EPSILONS, whole, color=ORANGE, marker="o", markersize=3, label=f'{line}, "batch"')
+    middle.plot(EPSILONS, EPSILONS * size, "--", color=BLUE, linewidth=1, label="ε · ‖g‖")
+    mean, low, high = (take(anywhere, axis=0) for take in (np.mean, np.min, np.max))
+    middle.plot(EPSILONS, mean, color=GREY, label="random, mean of 10 draws")
+    middle.fill_between(EPSILONS, low, high, color=GREY, alpha=0.3, linewidth=0)
+    middle.set_xlabel("ε, the norm of δ")
+    middle.set_ylabel(f"increase of the loss, from {value:.2f}")
+    middle.legend(loc="upper left")
 
-        lines = ((by_size[1], GREEN, '"sample"'), (by_size[0], ORANGE, '"batch"'))
-        for rise, color, label in lines:
-            mean = rise.mean(axis=1)
-            right.plot(SIZES, mean, color=color, marker="o", markersize=3, label=label)
-            low, high = rise.min(axis=1), rise.max(axis=1)
-            right.fill_between(SIZES, low, high, color=color, alpha=0.25, linewidth=0)
-        right.set_xscale("log", base=2)
-        right.set_xticks(SIZES, SIZES)
-        right.set_ylim(0)
-        right.set_xlabel(say("texts in the batch"))
-        right.set_ylabel(say("increase of the loss, ε = 0.5"))
-        right.legend(loc="center right")
-        save(figure, name)
-
-    draw_picture("perturbation", str)
-    with chinese_font():
-        draw_picture("perturbation.zh", CHINESE.__getitem__)
+    lines = ((by_size[1], GREEN, '"sample"'), (by_size[0], ORANGE, '"batch"'))
+    for rise, color, label in lines:
+        mean = rise.mean(axis=1)
+        right.plot(SIZES, mean, color=color, marker="o", markersize=3, label=label)
+        low, high = rise.min(axis=1), rise.max(axis=1)
+        right.fill_between(SIZES, low, high, color=color, alpha=0.25, linewidth=0)
+    right.set_xscale("log", base=2)
+    right.set_xticks(SIZES, SIZES)
+    right.set_ylim(0)
+    right.set_xlabel("texts in the batch")
+    right.set_ylabel("increase of the loss, ε = 0.5")
+    right.legend(loc="center right")
+    save(figure, "perturbation", CHINESE)
     for name, rise in (("batch", whole), ("sample", each), ("random", np.mean(anywhere, axis=0))):
         print(name, [f"{e}: {v:.3f}" for e, v in zip(EPSILONS, rise, strict=True)])
     for name, rise in zip(("batch", "sample"), by_size.mean(axis=2), strict=True):

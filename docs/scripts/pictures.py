@@ -1,10 +1,11 @@
 """What the scripts of the pictures share: the bundled corpus, a small model, and how to save.
 
-Every script writes one file into docs/images, the same one on every run:
+Every script writes into docs/images, the same on every run, and once more with Chinese labels:
 
     python docs/scripts/attention_weights.py
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -22,9 +23,11 @@ import tensorflow as tf
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib import font_manager
+from matplotlib.text import Text
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 BLUE, ORANGE, GREY, GREEN = "#2b6cb0", "#c05621", "#718096", "#2f855a"
+WIDTH = 5.2  # inches: at this width letters are legible on a phone
 LENGTH = 48
 TOKENIZER = load_tokenizer(BUNDLED_ENCODER / "vocab.txt")
 
@@ -61,8 +64,11 @@ def pieces_of(token_ids):
     return [TOKENIZER.id_to_token(int(token)) for token in token_ids]
 
 
-def subplots(columns, width=8, height=3.4, **kwargs):
-    """Return a figure on white, which is legible on light and dark pages, and its axes."""
+def subplots(parts, height, beside=False, **kwargs):
+    """Return a figure on white, which is legible on light and dark pages, and its axes.
+
+    Parts stand below each other, as there is no room beside each other on a phone.
+    """
     plt.rcParams.update(
         {
             "font.size": 9,
@@ -75,20 +81,42 @@ def subplots(columns, width=8, height=3.4, **kwargs):
             "legend.frameon": False,
         }
     )
-    return plt.subplots(1, columns, figsize=(width, height), layout="constrained", **kwargs)
+    shape = (1, parts) if beside else (parts, 1)
+    return plt.subplots(*shape, figsize=(WIDTH, height), layout="constrained", **kwargs)
 
 
-def chinese_font():
-    """Return a context in which pictures have Chinese letters, from the free WenQuanYi font."""
+def save(figure, name, chinese=None, **metadata):
+    """Write docs/images/<name>.png, without the date and the versions that would change it.
+
+    Args:
+        figure: The picture, in English.
+        name: The file's name.
+        chinese: What its texts are in Chinese, for <name>.zh.png; `{}` stands for any part.
+        metadata: What else the file carries.
+    """
+    IMAGES.mkdir(exist_ok=True)
+    for ending in ("", ".zh") if chinese else ("",):
+        if ending:
+            translate(figure, chinese)
+        path = IMAGES / f"{name}{ending}.png"
+        figure.savefig(path, dpi=260, metadata={"Software": None, **metadata})
+        print(path)
+
+
+def translate(figure, chinese):
+    """Put Chinese texts into a picture, in the free font WenQuanYi Micro Hei."""
     for path in font_manager.findSystemFonts():
         if "wqy-microhei" in path:
             font_manager.fontManager.addfont(path)
     font_manager.findfont("WenQuanYi Micro Hei", fallback_to_default=False)  # or raise
-    return plt.rc_context({"font.family": ["DejaVu Sans", "WenQuanYi Micro Hei"]})
-
-
-def save(figure, name, **metadata):
-    """Write docs/images/<name>.png, without the date and the versions that would change it."""
-    IMAGES.mkdir(exist_ok=True)
-    figure.savefig(IMAGES / f"{name}.png", dpi=130, metadata={"Software": None, **metadata})
-    print(IMAGES / f"{name}.png")
+    unused = set(chinese)
+    for text in figure.findobj(Text):
+        text.set_fontfamily(["DejaVu Sans", "WenQuanYi Micro Hei"])
+        for english, translation in chinese.items():
+            pattern = re.escape(english).replace(r"\{\}", "(.*)")
+            if found := re.fullmatch(pattern, text.get_text(), re.DOTALL):
+                text.set_text(translation.format(*found.groups()))
+                unused.discard(english)
+                break
+    if unused:
+        raise ValueError(f"texts that the picture does not have: {unused}")

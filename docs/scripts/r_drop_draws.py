@@ -10,6 +10,12 @@ from keras_mlc.losses import RDropLoss
 from keras_mlc.metrics import MultilabelF1Score
 
 TEXTS, SHOWN = 200, 3000
+CHINESE = {
+    "without R-Drop\nroot mean square\ndifference {}": "不用 R-Drop\n均方根差 {}",
+    "R-Drop, alpha = {}\nroot mean square\ndifference {}": "R-Drop，alpha = {}\n均方根差 {}",
+    "probability in one draw": "一次 Dropout 的概率",
+    "probability in another draw": "另一次 Dropout 的概率",
+}
 
 
 def trained(alpha, data, num_labels):
@@ -29,7 +35,7 @@ def main():
     """Draw the probabilities of one draw against those of another."""
     data, (test_tokens, test_labels), _ = load_tokens()
     num_labels = data[1].shape[1]
-    figure, axes = subplots(2, 7.2, 4.3, sharey=True)
+    figure, axes = subplots(2, 3.4, beside=True, sharey=True)
     for axis, alpha, colour in zip(axes, (0.0, 4.0 / num_labels), (ORANGE, BLUE), strict=True):
         model = trained(alpha, data, num_labels)
         draws = [np.array(model(test_tokens[:TEXTS], training=True)).ravel() for _ in range(2)]
@@ -43,9 +49,9 @@ def main():
         axis.set_aspect("equal")
         axis.set_xlabel("probability in one draw")
         title = "without R-Drop" if alpha == 0 else f"R-Drop, alpha = 4 / {num_labels}"
-        axis.set_title(f"{title}\nroot mean square difference {difference:.3f}")
+        axis.set_title(f"{title}\nroot mean square\ndifference {difference:.3f}")
     axes[0].set_ylabel("probability in another draw")
-    save(figure, "r_drop_draws")
+    save(figure, "r_drop_draws", CHINESE)
 
 
 if __name__ == "__main__":

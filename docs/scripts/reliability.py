@@ -2,12 +2,28 @@
 
 import keras
 import numpy as np
-from pictures import BLUE, GREY, LENGTH, ORANGE, load_tokens, pretrained_vectors, save, subplots
+from pictures import (
+    BLUE,
+    GREEN,
+    GREY,
+    LENGTH,
+    ORANGE,
+    load_tokens,
+    pretrained_vectors,
+    save,
+    subplots,
+)
 
 from keras_mlc.layers import AttentionPooling, ScoreCalibration
 from keras_mlc.losses import MultilabelCategoricalCrossentropy
 
 HELD_OUT, BINS = 2000, 15
+CHINESE = {
+    "{}, fitted: error {}": "{}，拟合：误差 {}",
+    "{}: error {}": "{}：误差 {}",
+    "probability": "概率",
+    "share of true labels": "标签为真的比例",
+}
 
 
 def bins_of(probabilities, labels):
@@ -41,20 +57,22 @@ def main():
     after = keras.ops.convert_to_numpy(layer(scores))
     titles = {
         "σ(s)": (1 / (1 + np.exp(-scores)), ORANGE),
-        "σ(2s)": (1 / (1 + np.exp(-2 * scores)), ORANGE),
+        "σ(2s)": (1 / (1 + np.exp(-2 * scores)), GREEN),
         f"σ({layer.scale[0]:.2f}·s − {-layer.offset[0]:.2f}), fitted": (after, BLUE),
     }
-    figure, axes = subplots(3, height=3.1, sharey=True)
-    for axis, (title, (probabilities, colour)) in zip(axes, titles.items(), strict=True):
+    figure, axis = subplots(1, 4.8)
+    axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
+    for title, (probabilities, colour) in titles.items():
         error = expected_calibration_error(probabilities, test_labels)
-        axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-        axis.plot(*bins_of(probabilities, test_labels), "o-", color=colour, markersize=4)
-        axis.set_title(f"{title}: error {error:.3f}")
-        axis.set_xlabel("probability")
-        axis.set_aspect("equal")
+        line = f"{title}: error {error:.3f}"
+        points = bins_of(probabilities, test_labels)
+        axis.plot(*points, "o-", color=colour, markersize=4, label=line)
         print(title, f"{error:.4f}")
-    axes[0].set_ylabel("share of true labels")
-    save(figure, "reliability")
+    axis.set_xlabel("probability")
+    axis.set_ylabel("share of true labels")
+    axis.set_aspect("equal")
+    axis.legend(loc="upper left")
+    save(figure, "reliability", CHINESE)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[2] / "docs/scripts"))
 
-from benchmark_tables import PAGES, RESULTS, ROOT, digest_of, filled
+from benchmark_tables import PAGES, RESULTS, ROOT, digest_of, filled, read_result
 from marks import marks
 
+KIND = "test", "200"
 SCRIPTS = "step_cost", "vocabulary_scale", "label_scale", "heads", "peers"
 
 
@@ -23,6 +24,19 @@ def test_the_pages_show_every_result_as_its_file_has_it():
     assert set(translated) <= set(shown)
 
 
+@pytest.mark.parametrize("page", ["docs/serving.md", "docs/zh/serving.md"])
+def test_what_thresholds_gain_is_what_the_study_has(page):
+    headings, *rows = read_result(RESULTS / "threshold_study.json")["table"]
+    found = [dict(zip(headings, row, strict=True)) for row in rows]
+    tested = {row["corpus"]: row for row in found if (row["rows"], row["adapted on"]) == KIND}
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for corpus in ("Debian", "DuEE-65", "GoEmotions"):
+        row = tested[corpus]
+        before, after = (row[rule].split(" / ") for rule in ("0", "macro, 5, shrunk 20"))
+        pairs = zip(before, after, strict=True)
+        assert f"| {corpus} | {' | '.join(number for pair in pairs for number in pair)} |" in text
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_charts_were_drawn_from_these_results(script):
     with Image.open(ROOT / f"docs/images/benchmark_{script}.png") as picture:
@@ -31,7 +45,7 @@ def test_the_charts_were_drawn_from_these_results(script):
 
 def test_a_benchmark_writes_what_it_prints(tmp_path, capsys, monkeypatch):
     from measure import arguments, print_table
-    from results import as_markdown, read_result
+    from results import as_markdown
 
     file = tmp_path / "heads.json"
     monkeypatch.setattr(
