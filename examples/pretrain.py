@@ -24,7 +24,7 @@ from pathlib import Path
 from support.albert_tiny import albert_tiny
 from support.albert_tiny import build as build_encoder
 from support.architecture import CheckpointError, to_configuration
-from support.checkpoints import check_vocabulary, compare_vocabulary
+from support.comparisons import check_vocabulary, compare_vocabulary
 from support.locking import locked
 from support.results import read, write
 from support.settings import fingerprint, length, positive, rate, seed, whole_encoder

@@ -284,7 +284,7 @@ def whole_encoder(name):
 
 def whole_vocabulary(path):
     """The path of a vocabulary that has the entries without which no text can be split."""
-    from support.checkpoints import check_vocabulary
+    from support.comparisons import check_vocabulary
 
     check_vocabulary(Path(path))
     return path

@@ -21,14 +21,17 @@ class Task:
         settings: the `Settings` of the row.
         train, validation, test: each a `Corpus` or a `FineGrained`.
         seed: seed of the order of the rows.
+        encoded: attribute of the same name of another task on the same rows.
     """
 
-    def __init__(self, settings, train, validation, test, seed=0):
+    def __init__(self, settings, train, validation, test, seed=0, encoded=None):
         self.settings, self.seed, self.corpus = settings, seed, train
         self.source = None if settings.init == "random" else encoder_of(settings)
         self.tokenizer = tokenizer_of(settings)
+        parts = train, validation, test
+        self.encoded = encoded or [self.inputs(part.texts) for part in parts]
         self.train, self.validation, self.test = (
-            (self.inputs(part.texts), targets(part)) for part in (train, validation, test)
+            (inputs, targets(part)) for inputs, part in zip(self.encoded, parts, strict=True)
         )
         self.steps = -(-len(train) // settings.batch_size) * settings.epochs
 

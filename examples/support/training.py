@@ -25,7 +25,7 @@ from tfidf import tfidf_predictions
 VALIDATION_SHARE = 0.05
 CURVE_POINTS = 8  # in all, and one at least an epoch
 TIMED_STEPS = 7
-EVALUATED_TEXTS = 128  # at once
+EVALUATED_TEXTS = 64  # at once; the last batch is filled up to it
 
 
 class Data:
@@ -36,6 +36,7 @@ class Data:
 
     def __init__(self, settings, rows):
         self.settings, self.splits, self.problems, self.notes = settings, {}, {}, []
+        self.encoded = {}
         for fine_grained in sorted({False, *(getattr(row, "FINE_GRAINED", False) for row in rows)}):
             try:
                 train, test = load(settings, fine_grained)
@@ -56,6 +57,14 @@ class Data:
     def of(self, row):
         return self.splits[getattr(row, "FINE_GRAINED", False)]
 
+    def task(self, row, seed=0):
+        """The `Task` of a row. Texts are split into tokens once for all rows."""
+        kind = getattr(row, "FINE_GRAINED", False)
+        settings = self.settings.of(row.__name__)
+        task = Task(settings, *self.of(row), seed=seed, encoded=self.encoded.get(kind))
+        self.encoded[kind] = task.encoded
+        return task
+
     def cannot(self, row):
         """Why a row cannot run on these files; None if it can."""
         return self.problems.get(getattr(row, "FINE_GRAINED", False))
@@ -66,7 +75,7 @@ class Data:
 
         The sigmoid row leaves its own here, so that it is not traced twice.
         """
-        task = Task(self.settings.of("sigmoid"), *self.of(sigmoid))
+        task = self.task(sigmoid)
         return sigmoid.build(task), a_batch(sigmoid, task)
 
 
@@ -112,7 +121,11 @@ class StepTimer(keras.callbacks.Callback):
 
 
 class Watch(StepTimer):
-    """Time the epochs, draw the learning curve, and keep the live view up to date."""
+    """Time the epochs, draw the learning curve, and keep the live view up to date.
+
+    Attributes:
+        outputs: those for the validation rows after the last step, which is a point of the curve.
+    """
 
     def __init__(self, task, live):
         super().__init__()
@@ -133,7 +146,8 @@ class Watch(StepTimer):
         done = self.epoch + (batch + 1) / steps
         if (len(self.curve) + 1) / max(1, CURVE_POINTS // epochs) <= done:
             inputs, targets = self.task.validation
-            predicted = self.task.predicted_labels(outputs_of(self.model, inputs))
+            self.outputs = outputs_of(self.model, inputs)
+            predicted = self.task.predicted_labels(self.outputs)
             score = micro_f1(self.task.indicators(targets), predicted)
             self.curve.append([done, score])
             self.losses.append([done, loss])
@@ -157,7 +171,7 @@ def run_row(row, settings, data, seed, live, tune=False, folder=None):
     """
     live.start(row.TITLE, seed)
     keras.utils.set_random_seed(seed)
-    task = Task(settings.of(row.__name__), *data.of(row), seed=seed)
+    task = data.task(row, seed)
     model = row.build(task)
     watch = Watch(task, live)
     model.fit(
@@ -170,8 +184,7 @@ def run_row(row, settings, data, seed, live, tune=False, folder=None):
     labels, names = task.indicators(targets), task.indicator_names()
     decisions = None
     if (tune or folder) and not task.fine_grained:
-        held_out, known = task.validation
-        decisions = learn(outputs_of(model, held_out), known, tune)
+        decisions = learn(watch.outputs, task.validation[1], tune)
         live.say(f"{row.TITLE}, seed {seed}: {decisions.note}.")
     tuned = {"tuned": tuned_scores(decisions, task, outputs)} if tune else {}
     if folder:  # before the steps are timed, which train on

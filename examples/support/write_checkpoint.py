@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from support.architecture import to_configuration
-from support.checkpoints import compare_vocabulary
+from support.comparisons import compare_vocabulary
 from support.tokenizer import copy_vocabulary
 from support.variables import variable_names, variable_shapes
 

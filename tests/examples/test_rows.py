@@ -1,6 +1,7 @@
 import importlib
 import json
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 from support import training
@@ -286,7 +287,8 @@ def test_a_row_trains_with_its_own_settings(monkeypatch):
 
     monkeypatch.setattr(training, "Task", look)
     settings = Settings(init="random", per_row={"sigmoid": {"learning_rate": 0.5}})
-    data = SimpleNamespace(settings=settings, of=lambda row: ())
+    data = SimpleNamespace(settings=settings, of=lambda row: (), encoded={})
+    data.task = partial(Data.task, data)
     live = SimpleNamespace(start=lambda *_: None)
     with pytest.raises(Seen, match=r"^0\.5$"):
         training.run_row(importlib.import_module("sigmoid"), settings, data, 0, live)
