@@ -88,12 +88,14 @@ def test_fgm(norm, clean_weight, mode):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("epsilon", [0.5, 5.0], ids=["projected", "inside"])
+@pytest.mark.parametrize(
+    ("epsilon", "clean_weight"), [(0.5, 0.5), (5.0, 0.0)], ids=["projected", "inside"]
+)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("mode", [EAGER, GRAPH], ids=["eager", "graph"])
-def test_pgd(norm, epsilon, mode):
+def test_pgd(norm, epsilon, clean_weight, mode):
     problem = Problem()
-    options = {"epsilon": epsilon, "step_size": 0.3, "steps": 3, "clean_weight": 0.5}
+    options = {"epsilon": epsilon, "step_size": 0.3, "steps": 3, "clean_weight": clean_weight}
     problem.check(
         PGDTrainer(problem.model, "tokens", norm=norm, **options),
         lambda weights: reference.pgd_gradients(

@@ -3,11 +3,12 @@
 import threading
 
 import keras
+import numpy as np
 import pytest
 from keras import layers, ops
 
 from backends import BACKEND, to_numpy
-from keras_mlc.training import FGMTrainer
+from keras_mlc.training import FGMTrainer, PGDTrainer
 from training.fgm_models import LABELS, TOKENS, same, text_model, train, trainer_of, values
 
 EAGER = {"run_eagerly": True}
@@ -143,18 +144,29 @@ def test_looking_up_more_often_in_a_later_pass_is_an_error():
     same(values(model.variables), before)
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="elsewhere a step is compiled")
-def test_steps_leave_nothing_behind():
-    import gc
+@pytest.mark.parametrize("options", [EAGER, {}], ids=["eager", "compiled"])
+def test_two_threads_may_fit_at_once(options):
+    """What each thread's `fit` does is what it does alone, though both are in it together."""
 
-    import torch
+    def trainer(number):
+        model = text_model(activation="tanh")
+        trainer = PGDTrainer(model, "tokens", epsilon=0.2 * (number + 1), steps=2)
+        trainer.compile(keras.optimizers.SGD(0.5), "mse", **options)
+        return trainer
 
-    trainer = trainer_of(text_model())
-    trainer.compile("sgd", "mse")
-    counts = []
-    for _ in range(3):
-        for _ in range(20):
-            trainer.train_on_batch(TOKENS, LABELS)
-        gc.collect()
-        counts.append(sum(isinstance(each, torch.Tensor) for each in gc.get_objects()))
-    assert counts[2] <= counts[1] <= counts[0] + 5
+    def fit(trainer):
+        barrier.wait()
+        trainer.fit(TOKENS, LABELS, batch_size=4, epochs=5, shuffle=False, verbose=0)
+
+    trainers = [trainer(number) for number in (0, 1, 0, 1)]
+    for pair in (trainers[:2], trainers[2:3], trainers[3:]):
+        barrier = threading.Barrier(len(pair), timeout=60)
+        threads = [threading.Thread(target=fit, args=(each,)) for each in pair]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = [values(each.model.variables) for each in trainers]
+    same(found[0], found[2], 1e-6)
+    same(found[1], found[3], 1e-6)
+    assert np.any(found[0][0] != found[1][0])

@@ -9,7 +9,7 @@ import pytest
 from keras import layers, ops
 
 from backends import BACKEND, gradients, tensorflow_only, to_numpy
-from keras_mlc.training import FGMTrainer, GradientPenaltyTrainer
+from keras_mlc.training import FGMTrainer, GradientPenaltyTrainer, PGDTrainer
 from training.fgm_models import LABELS, TOKENS, same, text_model, values
 
 EAGER = {"run_eagerly": True}
@@ -266,7 +266,7 @@ def quantized(model):
 
 
 @pytest.mark.parametrize("change", [frozen, adapted, quantized])
-@pytest.mark.parametrize("trainer_class", [FGMTrainer, GradientPenaltyTrainer])
+@pytest.mark.parametrize("trainer_class", [FGMTrainer, PGDTrainer, GradientPenaltyTrainer])
 @pytest.mark.parametrize("mode", [EAGER, {}], ids=["eager", "compiled"])
 def test_vectors_from_a_matrix_that_is_not_trained_itself(change, trainer_class, mode):
     """All else of the model trains as if an equal matrix was trained, which itself stays."""
@@ -353,10 +353,11 @@ def rematerialized(part):
 
 @pytest.mark.skipif(not hasattr(keras, "RematScope"), reason="an old Keras")
 @pytest.mark.parametrize("mode", [EAGER, {}], ids=["eager", "compiled"])
-@pytest.mark.parametrize("trainer_class", [FGMTrainer, GradientPenaltyTrainer])
+@pytest.mark.parametrize("trainer_class", [FGMTrainer, PGDTrainer, GradientPenaltyTrainer])
 @pytest.mark.parametrize("part", ["layers", "a nested model"])
 def test_rematerialized_layers(part, trainer_class, mode):
-    if BACKEND == "tensorflow" and (part, trainer_class) != ("layers", FGMTrainer):
+    unable = part == "a nested model" or trainer_class is GradientPenaltyTrainer
+    if BACKEND == "tensorflow" and unable:
         pytest.skip("TensorFlow computes no model again, and nothing for second derivatives")
     after = []
     for each in ("nothing", part):
