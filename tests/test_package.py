@@ -186,6 +186,17 @@ def test_a_backend_that_is_not_installed(missing):
     )
 
 
+def test_a_backend_is_imported_only_in_files_whose_names_end_with_it():
+    imports = re.compile(r"^\s*(?:import|from) (tensorflow|jax|torch)\b", re.MULTILINE)
+    modules = Path(keras_mlc.__file__).parent.rglob("*.py")
+    found = {path: imports.findall(path.read_text("utf-8")) for path in modules}
+    assert sum(map(bool, found.values())) > 5
+    strays = [
+        p.name for p, names in found.items() for name in names if not p.stem.endswith(f"_{name}")
+    ]
+    assert not strays
+
+
 WITHOUT_TENSORFLOW = """
 import importlib, pkgutil, sys
 
