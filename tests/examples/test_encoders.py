@@ -23,7 +23,6 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
-import sentencepiece
 from safetensors.numpy import save_file
 
 import export_onnx
@@ -54,6 +53,7 @@ def bytes_pairs(kind):
 
 
 def sentence_piece(kind, **options):
+    sentencepiece = pytest.importorskip("sentencepiece", reason="trains a tokenizer")
     model = BytesIO()
     sentences = iter(["the quick brown fox", "a word of the fox"] * 5)
     sentencepiece.SentencePieceTrainer.train(
