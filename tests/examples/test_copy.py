@@ -208,13 +208,13 @@ def test_many_labels(rows, preset, tmp_path):
     names[500:500] = NAMES
     (labels := tmp_path / "labels.txt").write_text("\n".join(names))
     folder = tmp_path / "trained"
-    options = [f"--labels={labels}", "--bottleneck=8", "--best=4", f"--encoder={preset}"]
-    run("many_labels.py", rows, folder, *options, *TRAINING)
+    options = [f"--labels={labels}", "--bottleneck=32", "--best=4", f"--encoder={preset}"]
+    run("many_labels.py", rows, folder, *options, *TRAINING, "--learning-rate=0.003")
     found = predict(folder, list(pd.read_csv(rows)["text"]))
     assert found["labels"].shape[1] == 4 and (np.diff(found["scores"]) <= 0).all()
-    numbers = [names.index(name) for name in NAMES]
-    is_given = (found["labels"][..., None] == numbers) & (found["scores"] > 0)[..., None]
-    assert right(rows, is_given.any(axis=1)) > 0.7
+    # of 100,000 labels, those that occur are the best of every text, and no other is given
+    assert {names[number] for number in found["labels"][:, :3].ravel()} == set(NAMES)
+    assert (found["scores"][:, 3] < 0).all() and (found["scores"][:, 0] > 0).mean() > 0.5
 
 
 def test_from_scikit_learn_with_an_encoder_of_hugging_face(rows, hugging_face_folder, tmp_path):
