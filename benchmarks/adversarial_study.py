@@ -106,7 +106,7 @@ class Model(NamedTuple):
     epochs: int
 
 
-MODELS = {"encoder": Model(encoder, 6e-4, 5), "words": Model(words, 2e-3, 15)}
+MODELS = {"encoder": Model(encoder, 6e-4, 5), "words": Model(words, 2e-3, 8)}
 
 
 class Study:
