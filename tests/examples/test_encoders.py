@@ -252,7 +252,16 @@ def task(folder):
     return Task(settings, data, data, data)
 
 
-@pytest.mark.parametrize("name", ["fgm", "gradient_penalty", "r_drop", "bilstm_attention"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fgm",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("gradient_penalty", "r_drop", "bilstm_attention")
+        ),
+    ],
+)
 def test_rows_train_and_their_models_are_served(tmp_path, folder, name):
     row, small = importlib.import_module(name), task(folder)
     model = row.build(small)

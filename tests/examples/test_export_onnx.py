@@ -53,7 +53,15 @@ def export(monkeypatch, folder, *options):
         skip_where_keras_is_too_old_to_export(error)
 
 
-@pytest.mark.parametrize("row", ["sigmoid", "text_cnn", "bilstm_attention", "fine_grained"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        "sigmoid",
+        pytest.param("text_cnn", marks=pytest.mark.slow),
+        pytest.param("bilstm_attention", marks=pytest.mark.slow),
+        "fine_grained",
+    ],
+)
 @pytest.mark.parametrize(("options", "near"), [([], 2e-4), (["--int8"], 0.05)])
 def test_labels_are_those_of_keras(folders, monkeypatch, capsys, row, options, near):
     export(monkeypatch, folders / row, folders / "texts.txt", *options)
@@ -114,6 +122,8 @@ def test_the_comparison_counts_other_answers(folders):
     outputs = Predictor(served, 4)(TEXTS[:1])
 
     class Moved:
+        input = served.model.input
+
         def predict_on_batch(self, inputs):
             return {
                 "labels": np.abs(outputs["labels"] - [[0, 1, 0]]),

@@ -232,6 +232,7 @@ def train_rows(names, folder, tmp_path, monkeypatch, header, *lines):
     return {run["row"]: run for run in runs}
 
 
+@pytest.mark.slow
 def test_rows_train_and_are_timed_on_every_backend(folder, tmp_path, monkeypatch, capsys):
     names = [name for name in ROWS if name != "fine_grained"]
     if BACKEND != "torch":  # one of each kind, since all of them compile for long
