@@ -177,6 +177,7 @@ def ask(address, texts, process, seconds=120):
     raise AssertionError("the service never answered")
 
 
+@pytest.mark.slow
 def test_few_labels(rows, preset, tmp_path):
     table = pd.read_csv(rows)
     table[::2].to_csv(labelled := tmp_path / "labelled.csv", index=False)
@@ -203,6 +204,7 @@ def test_fine_grained_sentiment(preset, tmp_path):
     assert found.shape == (2, 3) and found.argmax(axis=-1).tolist() == [2, 0] and found[1, 2] == 0
 
 
+@pytest.mark.slow
 def test_many_labels(rows, preset, tmp_path):
     names = [f"other {number}" for number in range(99_997)]
     names[500:500] = NAMES

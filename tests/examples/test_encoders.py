@@ -304,6 +304,7 @@ def test_from_goemotions_files_to_labels(tmp_path, folder, monkeypatch, capsys):
     assert {first.split("\t")[0], last.split("\t")[0]} <= {*emotions} and not empty
 
 
+@pytest.mark.slow
 @tensorflow_only
 def test_it_is_exported_to_onnx(tmp_path, folder, monkeypatch, capsys):
     for package in export_onnx.PACKAGES:

@@ -118,6 +118,7 @@ def test_a_second_process_is_kept_out_at_once(start, last_line, tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made(last_line, tmp_path):
     (tmp_path / "file").write_text("")
     for script, *given in (["sigmoid.py", *SMALL], ["pretrain.py", tmp_path / "file"]):
@@ -125,6 +126,7 @@ def test_a_folder_that_cannot_be_made(last_line, tmp_path):
         assert status == 1 and told == f"{tmp_path / 'file' / 'x'}: not a directory."
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(last_line, tmp_path):
     program = """
 import resource, signal, sys

@@ -99,6 +99,7 @@ def test_8_bits_are_used_for_every_dense_layer(folders, monkeypatch):
     assert not [node.name for node in left if weights & {*node.input}]
 
 
+@pytest.mark.slow
 def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path, monkeypatch):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -136,6 +137,7 @@ def test_the_comparison_counts_other_answers(folders):
     assert others == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_labels_are_given_without_loading_keras(folders, monkeypatch, pytestconfig):
     export(monkeypatch, folders / "sigmoid")
     program = """
@@ -164,6 +166,7 @@ def test_what_is_missing_or_damaged_is_named(folders, tmp_path, monkeypatch):
         OnnxModel(path)
 
 
+@pytest.mark.slow
 def test_a_file_of_another_model_is_refused(folders, tmp_path, monkeypatch):
     export(monkeypatch, folders / "sigmoid")
     for name in ("model.keras", "labels.json", "vocab.txt"):
@@ -181,6 +184,7 @@ def test_a_file_without_texts_is_refused(folders, tmp_path, monkeypatch):
         call(export_onnx, monkeypatch, folders / "sigmoid", tmp_path)
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_leaves_what_was_there(folders, monkeypatch):
     folder = folders / "text_cnn"
     export(monkeypatch, folder)

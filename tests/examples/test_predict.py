@@ -157,6 +157,7 @@ def test_json(predict, scores):
         assert json.loads(line) == pytest.approx(wanted, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_levels_are_printed_for_every_aspect(predict, folders):
     lines = predict([TEXTS[0], "", TEXTS[1]], row="fine_grained")
     outputs = Predictor(read_model(folders / "fine_grained"), 4)(TEXTS[:2])["probabilities"]
@@ -187,6 +188,7 @@ def test_order_and_empty_lines_are_kept_across_chunks(predict, monkeypatch, scor
         same(line, expected(scores[i % 4], [-np.inf] * 3) if i % 5 else [])
 
 
+@pytest.mark.slow
 def test_files_come_with_a_mark_or_windows_line_ends_or_gzipped(predict):
     plain = predict(TEXTS)
     assert predict(b"\xef\xbb\xbf" + "\r\n".join(TEXTS).encode()) == plain

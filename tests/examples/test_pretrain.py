@@ -90,6 +90,7 @@ def test_a_sequence_begins_with_a_document(text, tokenizer):
     assert text.frequencies.sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_it_writes_a_checkpoint_and_a_finished_run_writes_it_again(tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text("\n".join(DOCUMENTS))
     command = ["x", str(tmp_path / "text.txt"), "--output", str(tmp_path / "out")]
@@ -114,6 +115,7 @@ def test_it_writes_a_checkpoint_and_a_finished_run_writes_it_again(tmp_path, mon
         np.testing.assert_array_equal(weight, expected.astype("float16"))
 
 
+@pytest.mark.slow
 def test_a_vocabulary_that_was_told_goes_into_the_checkpoint(tmp_path, monkeypatch, tokenizer):
     (tmp_path / "told").mkdir()
     tokenizer.save_model(str(tmp_path / "told"))
@@ -218,6 +220,7 @@ def go_on(start, tmp_path, monkeypatch):
     return go_on
 
 
+@pytest.mark.slow
 def test_pretraining_goes_on_from_an_encoder(start, go_on, tmp_path):
     trained, before = go_on(tmp_path / "out", 50), start_from(start, 50)
     assert trained.architecture == before.architecture

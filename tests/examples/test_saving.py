@@ -309,6 +309,7 @@ FORMATS = {
 }
 
 
+@pytest.mark.slow
 @tensorflow_only
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("row", ["sigmoid", "text_cnn", "bilstm_attention", "fine_grained"])

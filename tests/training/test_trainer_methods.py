@@ -102,6 +102,7 @@ def test_a_predict_of_its_own_is_used():
     same([trainer.predict(["a", "abc"], verbose=0)], [model.predict(["a", "abc"], verbose=0)], 1e-6)
 
 
+@pytest.mark.slow
 def test_a_task_of_keras_hub():
     keras_hub = pytest.importorskip("keras_hub")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad"]
