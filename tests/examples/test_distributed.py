@@ -28,6 +28,7 @@ def same_weights(first, second, tolerance):
         np.testing.assert_allclose(second[name], first[name], rtol=0, atol=tolerance * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "script", "option"),
     [("tensorflow", "mirrored.py", "--replicas"), ("torch", "torch_ddp.py", "--processes")],
