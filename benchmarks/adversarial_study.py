@@ -22,6 +22,7 @@ Finished runs are kept in `--runs`, and the same command goes on from there.
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -189,10 +190,8 @@ class Study:
             "seconds": seconds,
         }
 
-    def best_size(self, method, epochs, batch=32):
-        quality = {
-            size: self.run(method, 0, epochs, size, batch)["held-out precision"] for size in SIZES
-        }
+    def best_size(self, method, epochs):
+        quality = {size: self.run(method, 0, epochs, size)["held-out precision"] for size in SIZES}
         return max(quality, key=quality.get)
 
 
@@ -203,14 +202,12 @@ def with_unlabelled(batches, others, labels, batch_size, seed):
 
     def together(labelled, unlabelled):
         x, y = labelled
-        missing = tf.fill((batch_size, labels), tf.cast(MISSING, y.dtype))
+        y = tf.cast(y, "int32")  # labels come without a sign
+        missing = tf.fill((batch_size, labels), MISSING)
         x = tf.nest.map_structure(lambda a, b: tf.concat([a, b], 0), x, unlabelled)
         return x, tf.concat([y, missing], 0)
 
-    def signed(x, y):
-        return x, tf.cast(y, "int32")
-
-    return tf.data.Dataset.zip(batches.map(signed), rows).map(together).prefetch(2)
+    return tf.data.Dataset.zip(batches, rows).map(together).prefetch(2)
 
 
 def methods_table(study, epochs, seeds):
@@ -249,8 +246,13 @@ def batches_table(study, epochs):
 
 
 def main():
+    files = argparse.ArgumentParser(add_help=False)
+    files.add_argument("--runs", type=Path, default=Path("runs/adversarial_study.jsonl"))
+    files.add_argument("--output", type=Path, help="a JSON file that keeps what is printed")
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[files],
     )
     add = parser.add_argument
     add("--train")
@@ -264,8 +266,6 @@ def main():
     add("--epochs", type=int, help="of the model, by default")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--batches", action="store_true", help="the perturbation at several batch sizes instead")
-    add("--runs", type=Path, default=Path("runs/adversarial_study.jsonl"), help="finished runs")
-    add("--output", type=Path, help="a JSON file that keeps what is printed")
     options = parser.parse_args()
     study = Study(options)
     epochs = options.epochs or MODELS[options.model].epochs
@@ -275,7 +275,9 @@ def main():
         table = methods_table(study, epochs, options.seeds)
         what = f"Test rows, mean ± deviation over {len(options.seeds)} seeds; F1 with thresholds."
     result = {
-        "command": "python benchmarks/adversarial_study.py" + " --batches" * options.batches,
+        "command": shlex.join(
+            ["python", "benchmarks/adversarial_study.py", *files.parse_known_args()[1]]
+        ),
         "table": table,
         "note": f"{what} keras {version('keras')}.",
     }
