@@ -12,6 +12,7 @@ ROWS = [
     "multilabel_crossentropy",
     "gradient_penalty",
     "fgm",
+    "attention",
     "bilstm_sigmoid",
     "bilstm_multilabel_crossentropy",
     "bilstm_attention",
