@@ -225,7 +225,7 @@ def test_a_wrong_checkpoint_ends_with_its_message(parse, folder):
         parse("--checkpoint", folder)
 
 
-@pytest.mark.parametrize("longest", [16, 64])
+@pytest.mark.parametrize("longest", [16, 128])
 def test_a_text_may_not_be_longer_than_the_positions(parse, folder, longest):
     start = ["--checkpoint", folder] if longest == 16 else []
     with pytest.raises(DataError, match=f"at most {longest} tokens.*--max-length {longest + 1}"):
