@@ -216,7 +216,10 @@ def test_many_labels(rows, preset, tmp_path):
     assert found["labels"].shape[1] == 4 and (np.diff(found["scores"]) <= 0).all()
     # of 100,000 labels, those that occur are the best of every text, and no other is given
     assert {names[number] for number in found["labels"][:, :3].ravel()} == set(NAMES)
-    assert (found["scores"][:, 3] < 0).all() and (found["scores"][:, 0] > 0).mean() > 0.5
+    assert (found["scores"][:, 3] < 0).all()
+    best = zip(found["labels"], found["scores"], strict=True)
+    given = [{names[n] for n, score in zip(*text, strict=True) if score > 0} for text in best]
+    assert right(rows, [[name in labels for name in NAMES] for labels in given]) > 0.8
 
 
 def test_from_scikit_learn_with_an_encoder_of_hugging_face(rows, hugging_face_folder, tmp_path):
