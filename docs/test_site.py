@@ -209,6 +209,8 @@ def test_formulas_become_mathml():
     )
     assert page.count("<math") == 2 and "mfrac" in page and "&#x0003C;" in page and "\\" not in page
     assert page.count('display="block"') == 1
+    chinese = typography.on_page_content(r'到 <span class="arithmatex">\(x\)</span>。然后')
+    assert chinese.startswith('到 <span class="option"><math') and "</math>。</span>然后" in chinese
 
 
 def test_names_break_between_their_words_and_options_nowhere():
@@ -219,6 +221,10 @@ def test_names_break_between_their_words_and_options_nowhere():
     assert "multilabel_<wbr>categorical_<wbr>crossentropy" in made
     assert "<p>multilabel_categorical</p>" in made
     assert '<code>row.py <span class="option">--max-length</span> 16</code>' in made
+    made = typography.on_post_page(
+        "<td>BiLSTM，sigmoid</td><td><code>large_v1.5_zh</code>、<code>&quot;a&quot;</code></td>"
+    )
+    assert "BiLSTM，sigmoid" in made and "large_v1.5_zh" in made and "</code>、<wbr><code>" in made
 
 
 def markdown(text, uri="changelog.md"):

@@ -8,10 +8,13 @@ import re
 
 from latex2mathml.converter import convert
 
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+FORMULA = re.compile(
+    r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([。，、；：）]?)', re.DOTALL
+)
 NARROW = re.compile(r'<(h1|t[dh]|(?:span|div)(?= class="md-ellipsis"))\b.*?</\1>', re.DOTALL)
-LONG_NAME = re.compile(r"(?<![^>\s])[^<>\s]{12,}(?=[^<>]*<)")
-JOINT = re.compile(r"(?<=[._(=/])(?=\w{3})|(?<=[a-z])(?=[A-Z])")
+LONG_NAME = re.compile(r"(?<![!-;=?-~])[!-;=?-~]{12,}(?=[^<>]*<)")
+JOINT = re.compile(r"(?<=[._(=/])(?=[a-zA-Z]\w\w)|(?<=[a-z])(?=[A-Z])")
+LISTED = re.compile(r"(?<=[、，])(?=<code>)")
 INLINE_CODE = re.compile(r"<code>[^<]*--[^<]*</code>")
 OPTION = re.compile(r"(?<![\w-])--[\w-]{1,38}")
 
@@ -22,7 +25,10 @@ def on_page_content(content, **_):
     def draw(match):
         display = "inline" if match[1] == "span" else "block"
         formula = convert(html.unescape(match[2]), display=display)
-        return formula if match[1] == "span" else f'<div class="arithmatex">{formula}</div>'
+        if match[1] == "div":
+            return f'<div class="arithmatex">{formula}</div>'
+        # in Chinese a line may end before any sign, but must not begin with these
+        return f'<span class="option">{formula}{match[3]}</span>' if match[3] else formula
 
     return FORMULA.sub(draw, content)
 
@@ -31,7 +37,8 @@ def on_post_page(output, **_):
     """Where a line is short, break names between their words, and options of a command nowhere."""
 
     def between_words(narrow):
-        return LONG_NAME.sub(lambda name: JOINT.sub("<wbr>", name[0]), narrow[0])
+        broken = LONG_NAME.sub(lambda name: JOINT.sub("<wbr>", name[0]), narrow[0])
+        return LISTED.sub("<wbr>", broken)  # where a quotation mark follows, no line would end
 
     def in_one(code):
         return OPTION.sub(r'<span class="option">\g<0></span>', code[0])
