@@ -106,13 +106,13 @@ def test_each_page_leads_to_itself_in_the_other_language(site):
         "en": "../../guides/r_drop.html",
         "zh": "r_drop.html",
     }
-    assert languages_of("benchmarks.html") == {"en": "benchmarks.html", "zh": "zh/index.html"}
+    assert languages_of("changelog.html") == {"en": "changelog.html", "zh": "zh/index.html"}
 
 
 def test_untranslated_pages_are_in_the_chinese_navigation_with_a_mark(site):
     links = Page(site / "zh/guides/r_drop.html").links
     assert "TextCNN" in links["text_cnn.html"]
-    assert set(links["../../benchmarks.html"]) == {f"开销{languages.MARK}"}
+    assert set(links["../../changelog.html"]) == {f"更新日志{languages.MARK}"}
     tab, item = links["../../api/AttentionPooling.html"][:2]  # the section has the mark for all
     assert (tab, item) == (f"API{languages.MARK}", "AttentionPooling")
     assert languages.MARK not in (site / "guides/r_drop.html").read_text(encoding="utf-8")
