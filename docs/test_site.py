@@ -224,6 +224,8 @@ def test_names_break_between_their_words_and_options_nowhere():
     made = typography.on_post_page(
         "<td>BiLSTM，sigmoid</td><td><code>large_v1.5_zh</code>、<code>&quot;a&quot;</code></td>"
     )
+    code = "<p><code>roberta.embeddings.token_type_embeddings.weight</code></p>"
+    assert "embeddings.<wbr>weight" in typography.on_post_page(code)
     assert "BiLSTM，sigmoid" in made and "large_v1.5_zh" in made and "</code>、<wbr><code>" in made
 
 

@@ -15,6 +15,7 @@ NARROW = re.compile(r'<(h1|t[dh]|(?:span|div)(?= class="md-ellipsis"))\b.*?</\1>
 LONG_NAME = re.compile(r"(?<![!-;=?-~])[!-;=?-~]{12,}(?=[^<>]*<)")
 JOINT = re.compile(r"(?<=[._(=/])(?=[a-zA-Z]\w\w)|(?<=[a-z])(?=[A-Z])")
 LISTED = re.compile(r"(?<=[、，])(?=<code>)")
+LONG_CODE = re.compile(r"<code>[^<>\s]{36,}</code>")  # wider than a phone
 INLINE_CODE = re.compile(r"<code>[^<]*--[^<]*</code>")
 OPTION = re.compile(r"(?<![\w-])--[\w-]{1,38}")
 
@@ -43,7 +44,8 @@ def on_post_page(output, **_):
     def in_one(code):
         return OPTION.sub(r'<span class="option">\g<0></span>', code[0])
 
-    return NARROW.sub(between_words, INLINE_CODE.sub(in_one, output))
+    output = INLINE_CODE.sub(in_one, output)
+    return LONG_CODE.sub(between_words, NARROW.sub(between_words, output))
 
 
 def on_post_template(output_content, **_):
