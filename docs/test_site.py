@@ -209,6 +209,8 @@ def test_formulas_become_mathml():
     )
     assert page.count("<math") == 2 and "mfrac" in page and "&#x0003C;" in page and "\\" not in page
     assert page.count('display="block"') == 1
+    norm = typography.on_page_content(r'<span class="arithmatex">\(\lVert g \rVert^2\)</span>')
+    assert norm.count('<mo stretchy="false">&#x02016;</mo>') == 2
     chinese = typography.on_page_content(r'到 <span class="arithmatex">\(x\)</span>。然后')
     assert chinese.startswith('到 <span class="option"><math') and "</math>。</span>然后" in chinese
 

@@ -15,6 +15,7 @@ NARROW = re.compile(r'<(h1|t[dh]|(?:span|div)(?= class="md-ellipsis"))\b.*?</\1>
 LONG_NAME = re.compile(r"(?<![!-;=?-~])[!-;=?-~]{12,}(?=[^<>]*<)")
 JOINT = re.compile(r"(?<=[._(=/])(?=[a-zA-Z]\w\w)|(?<=[a-z])(?=[A-Z])")
 LISTED = re.compile(r"(?<=[、，])(?=<code>)")
+BAR = re.compile("<mo>(?=&#x(?:02016|0007C);)")  # of a norm: as in TeX, as high as it is
 LONG_CODE = re.compile(r"<code>[^<>\s]{36,}</code>")  # wider than a phone
 INLINE_CODE = re.compile(r"<code>[^<]*--[^<]*</code>")
 OPTION = re.compile(r"(?<![\w-])--[\w-]{1,38}")
@@ -26,6 +27,7 @@ def on_page_content(content, **_):
     def draw(match):
         display = "inline" if match[1] == "span" else "block"
         formula = convert(html.unescape(match[2]), display=display)
+        formula = BAR.sub('<mo stretchy="false">', formula)
         if match[1] == "div":
             return f'<div class="arithmatex">{formula}</div>'
         # in Chinese a line may end before any sign, but must not begin with these
