@@ -106,13 +106,13 @@ def test_each_page_leads_to_itself_in_the_other_language(site):
         "en": "../../guides/r_drop.html",
         "zh": "r_drop.html",
     }
-    assert languages_of("benchmarks.html") == {"en": "benchmarks.html", "zh": "zh/index.html"}
+    assert languages_of("changelog.html") == {"en": "changelog.html", "zh": "zh/index.html"}
 
 
 def test_untranslated_pages_are_in_the_chinese_navigation_with_a_mark(site):
     links = Page(site / "zh/guides/r_drop.html").links
     assert "TextCNN" in links["text_cnn.html"]
-    assert set(links["../../benchmarks.html"]) == {f"开销{languages.MARK}"}
+    assert set(links["../../changelog.html"]) == {f"更新日志{languages.MARK}"}
     tab, item = links["../../api/AttentionPooling.html"][:2]  # the section has the mark for all
     assert (tab, item) == (f"API{languages.MARK}", "AttentionPooling")
     assert languages.MARK not in (site / "guides/r_drop.html").read_text(encoding="utf-8")
@@ -209,6 +209,10 @@ def test_formulas_become_mathml():
     )
     assert page.count("<math") == 2 and "mfrac" in page and "&#x0003C;" in page and "\\" not in page
     assert page.count('display="block"') == 1
+    norm = typography.on_page_content(r'<span class="arithmatex">\(\lVert g \rVert^2\)</span>')
+    assert norm.count('<mo stretchy="false">&#x02016;</mo>') == 2
+    chinese = typography.on_page_content(r'到 <span class="arithmatex">\(x\)</span>。然后')
+    assert chinese.startswith('到 <span class="option"><math') and "</math>。</span>然后" in chinese
 
 
 def test_names_break_between_their_words_and_options_nowhere():
@@ -219,6 +223,12 @@ def test_names_break_between_their_words_and_options_nowhere():
     assert "multilabel_<wbr>categorical_<wbr>crossentropy" in made
     assert "<p>multilabel_categorical</p>" in made
     assert '<code>row.py <span class="option">--max-length</span> 16</code>' in made
+    made = typography.on_post_page(
+        "<td>BiLSTM，sigmoid</td><td><code>large_v1.5_zh</code>、<code>&quot;a&quot;</code></td>"
+    )
+    code = "<p><code>roberta.embeddings.token_type_embeddings.weight</code></p>"
+    assert "embeddings.<wbr>weight" in typography.on_post_page(code)
+    assert "BiLSTM，sigmoid" in made and "large_v1.5_zh" in made and "</code>、<wbr><code>" in made
 
 
 def markdown(text, uri="changelog.md"):

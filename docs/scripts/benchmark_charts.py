@@ -10,6 +10,52 @@ from pictures import BLUE, GREEN, GREY, ORANGE, save, subplots
 
 LIGHT_BLUE = "#63b3ed"
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "torch"}
+CHINESE = {
+    "step_cost": {
+        "FGM,\na norm a text": "FGM，每条\n文本一个范数",
+        "penalty,\ntrainer": "梯度惩罚，\ntrainer",
+        "penalty,\nloss": "梯度惩罚，\n损失",
+        "Beside a plain step": "与普通训练步相比",
+        "Beside the same passes": "与手写的同样计算相比",
+        "times a plain step": "普通训练步的倍数",
+        "times the passes by hand\n(R-Drop: a plain step, batch twice)": (
+            "手写计算的倍数（R-Drop：\nbatch 加倍的普通训练步）"
+        ),
+    },
+    "vocabulary_scale": {
+        "{}, plain": "{}，普通训练步",
+        "{}, FGM": "{}，FGM",
+        "Time of a step": "一步的时间",
+        "What FGM adds": "FGM 多用的时间",
+        "milliseconds": "毫秒",
+        "rows of the embedding": "Embedding 的行数",
+        "to {}": "到 {}",
+        "from {}": "从 {}",
+    },
+    "label_scale": {
+        "the formula it replaces": "原来的公式",
+        "dense": "稠密",
+        "dense, labels in bool": "稠密，标签为 bool",
+        "sparse": "稀疏",
+        "Without XLA": "不用 XLA",
+        "With XLA": "用 XLA",
+        "labels": "标签数",
+        "times binary cross-entropy": "二元交叉熵的倍数",
+    },
+    "heads": {
+        "{},\nmask": "{}，\n有 mask",
+        "{},\nno mask": "{}，\n没有 mask",
+        "Beside the same from stock Keras layers": "与用 Keras 自带层搭成的相比",
+        "times the stock layers' time, forward and backward": "自带层耗时的倍数，前向加反向",
+    },
+    "peers": {
+        "FGM,\nwith the clean gradient": "FGM，\n加上原来的梯度",
+        "penalty": "梯度惩罚",
+        "Beside each library's own plain step": "与各自的普通训练步相比",
+        "times the plain step, on torch": "普通训练步的倍数，torch",
+    },
+}
+LEGEND = "dot: median, bar: from quartile to quartile"
 
 
 def rows_of(script):
@@ -75,8 +121,7 @@ def style(colour, **others):
 def legend(figure, axis, columns):
     """Put what the colours mean below the figure."""
     handles, labels = axis.get_legend_handles_labels()
-    title = "dot: median, bar: from quartile to quartile"
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=LEGEND)
 
 
 def step_cost():
@@ -96,6 +141,7 @@ def step_cost():
     }
     figure, (left, right) = subplots(2, 6.4, beside=True, sharey=True)
     groups = list(dict.fromkeys(step for step, _ in cells["plain"]))
+    groups.sort(key="R-Drop".__eq__)  # not every backend has both penalties: together before it
     dots(left, cells["plain"], groups, styles)
     dots(right, cells["same passes"], groups, styles)
     left.set_title("Beside a plain step")
@@ -190,7 +236,8 @@ def main():
     """Draw a picture for each script."""
     for draw in (step_cost, vocabulary_scale, label_scale, heads, peers):
         name = draw.__name__
-        save(draw(), f"benchmark_{name}", Description=digest_of(name))
+        chinese = {LEGEND: "点：中位数；横线：从下四分位数到上四分位数", **CHINESE[name]}
+        save(draw(), f"benchmark_{name}", chinese, Description=digest_of(name))
 
 
 if __name__ == "__main__":

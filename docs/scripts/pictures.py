@@ -5,7 +5,6 @@ Every script writes into docs/images, the same on every run, and once more with 
     python docs/scripts/attention_weights.py
 """
 
-import re
 import sys
 from pathlib import Path
 
@@ -22,8 +21,7 @@ import tensorflow as tf
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib import font_manager
-from matplotlib.text import Text
+from chinese import translate
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 BLUE, ORANGE, GREY, GREEN = "#2b6cb0", "#c05621", "#718096", "#2f855a"
@@ -101,22 +99,3 @@ def save(figure, name, chinese=None, **metadata):
         path = IMAGES / f"{name}{ending}.png"
         figure.savefig(path, dpi=260, metadata={"Software": None, **metadata})
         print(path)
-
-
-def translate(figure, chinese):
-    """Put Chinese texts into a picture, in the free font WenQuanYi Micro Hei."""
-    for path in font_manager.findSystemFonts():
-        if "wqy-microhei" in path:
-            font_manager.fontManager.addfont(path)
-    font_manager.findfont("WenQuanYi Micro Hei", fallback_to_default=False)  # or raise
-    unused = set(chinese)
-    for text in figure.findobj(Text):
-        text.set_fontfamily(["DejaVu Sans", "WenQuanYi Micro Hei"])
-        for english, translation in chinese.items():
-            pattern = re.escape(english).replace(r"\{\}", "(.*)")
-            if found := re.fullmatch(pattern, text.get_text(), re.DOTALL):
-                text.set_text(translation.format(*found.groups()))
-                unused.discard(english)
-                break
-    if unused:
-        raise ValueError(f"texts that the picture does not have: {unused}")

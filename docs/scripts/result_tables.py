@@ -13,14 +13,39 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
-from support.charts import draw_charts
+from support.charts import charts_of, draw_charts, save, wrapped
 from support.report import markdown_table, summarise, to_markdown
 from support.results import Runs
 
+from chinese import translate
 from marks import fill
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 PAGE = RESULTS / "README.md"
+# the charts of the Chinese page, and their texts
+SHOWN = {"debian": ("f1", "learning_curves", "cost"), "duee65": ("f1",)}
+CHINESE = {
+    "f1": {"micro F1 on the test rows (the axis {}": "测试集上的 micro F1（横轴不从 0 开始）"},
+    "learning_curves": {"micro F1 on the validation rows": "验证集上的 micro F1"},
+    "cost": {
+        "micro F1 on the test rows": "测试集上的 micro F1",
+        "time of a step, times that of the sigmoid row": "一步的时间，sigmoid 那一行的倍数",
+    },
+}
+NAMES = {
+    "Mean and standard deviation of {} seeds": "{} 个随机种子的均值和标准差",
+    "epochs": "epoch",
+    "TF-IDF + logistic regression": "TF-IDF + 逻辑回归",
+    "multi-label cross-entropy": "多标签分类交叉熵",
+    "multi-label cross-entropy, gradient penalty": "多标签分类交叉熵，梯度惩罚",
+    "multi-label cross-entropy, FGM": "多标签分类交叉熵，FGM",
+    "BiLSTM, sigmoid": "BiLSTM，sigmoid",
+    "BiLSTM, multi-label cross-entropy": "BiLSTM，多标签分类交叉熵",
+    "BiLSTM, attention, sigmoid": "BiLSTM，注意力，sigmoid",
+    "TextCNN, sigmoid": "TextCNN，sigmoid",
+    "R-Drop, sigmoid": "R-Drop，sigmoid",
+    "fine-grained softmax (another task)": "细粒度 softmax（另一个任务）",
+}
 LONGER = "128 tokens, 3 epochs, encoder adapted to the texts"
 CLS = "[CLS] alone, as published"
 BESIDE = [
@@ -97,6 +122,12 @@ def main():
     for path in sorted(RESULTS.glob("*/results.json")):
         Runs.read(path.parent).write(to_markdown, draw_charts)
         print(path.with_suffix(".md"))
+    for run, names in SHOWN.items():
+        charts = charts_of(Runs.read(RESULTS / run))
+        for name in names:
+            rows = [(key, text) for row, text in NAMES.items() for key in (row, wrapped(row))]
+            translate(charts[name], CHINESE[name], rows)
+            save(charts[name], RESULTS / run / f"{name}.zh.png")
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     print(PAGE)
 

@@ -71,5 +71,5 @@ for layer in outputs.values():
 served = keras.Model(encoder.input, {name: layer(scores) for name, layer in outputs.items()})
 options.folder.mkdir(parents=True, exist_ok=True)
 served.save(options.folder / "model.keras")
-keras.Sequential([preprocessor]).save(options.folder / "preprocessor.keras")
+keras.Sequential([preprocessor]).save(options.folder / "preprocessor.keras")  # has no weights
 (options.folder / "names.json").write_text(json.dumps(list(labels)), encoding="utf-8")

@@ -61,5 +61,5 @@ print(held_out[0], {a: names[n] for (a, names), n in zip(levels.items(), found[0
 
 options.folder.mkdir(parents=True, exist_ok=True)
 model.save(options.folder / "model.keras")
-keras.Sequential([preprocessor]).save(options.folder / "preprocessor.keras")
+keras.Sequential([preprocessor]).save(options.folder / "preprocessor.keras")  # has no weights
 (options.folder / "levels.json").write_text(json.dumps(levels), encoding="utf-8")

@@ -71,5 +71,5 @@ print(test_texts[0], binarizer.inverse_transform(decisions)[0])
 
 options.folder.mkdir(parents=True, exist_ok=True)
 classifier.save(options.folder / "model.keras")
-keras.Sequential([preprocessor]).save(options.folder / "preprocessor.keras")
+keras.Sequential([preprocessor]).save(options.folder / "preprocessor.keras")  # has no weights
 joblib.dump(binarizer, options.folder / "binarizer.joblib")

@@ -68,5 +68,5 @@ print(held_out[0], [names[n] for n, on in zip(found["labels"][0], given[0], stri
 
 options.folder.mkdir(parents=True, exist_ok=True)
 served.save(options.folder / "model.keras")
-keras.Sequential([preprocessor]).save(options.folder / "preprocessor.keras")
+keras.Sequential([preprocessor]).save(options.folder / "preprocessor.keras")  # has no weights
 (options.folder / "names.json").write_text(json.dumps(names), encoding="utf-8")

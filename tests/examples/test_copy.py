@@ -211,12 +211,16 @@ def test_many_labels(rows, preset, tmp_path):
     (labels := tmp_path / "labels.txt").write_text("\n".join(names))
     folder = tmp_path / "trained"
     options = [f"--labels={labels}", "--bottleneck=32", "--best=4", f"--encoder={preset}"]
-    run("many_labels.py", rows, folder, *options, *TRAINING, "--learning-rate=0.003")
+    slowly = ["--learning-rate=0.001", "--epochs=120"]  # so many scores first drown three labels
+    run("many_labels.py", rows, folder, *options, *TRAINING, *slowly)
     found = predict(folder, list(pd.read_csv(rows)["text"]))
     assert found["labels"].shape[1] == 4 and (np.diff(found["scores"]) <= 0).all()
     # of 100,000 labels, those that occur are the best of every text, and no other is given
     assert {names[number] for number in found["labels"][:, :3].ravel()} == set(NAMES)
-    assert (found["scores"][:, 3] < 0).all() and (found["scores"][:, 0] > 0).mean() > 0.5
+    assert (found["scores"][:, 3] < 0).all()
+    best = zip(found["labels"], found["scores"], strict=True)
+    given = [{names[n] for n, score in zip(*text, strict=True) if score > 0} for text in best]
+    assert right(rows, [[name in labels for name in NAMES] for labels in given]) > 0.8
 
 
 def test_from_scikit_learn_with_an_encoder_of_hugging_face(rows, hugging_face_folder, tmp_path):
