@@ -20,10 +20,12 @@ PAGES = [
     ROOT / "docs" / page
     for page in (
         "benchmarks.md",
+        "guides/adversarial_training.md",
         "guides/label_thresholds.md",
         "guides/score_calibration.md",
         "guides/r_drop.md",
         "recipes/class_imbalance.md",
+        "zh/guides/adversarial_training.md",
         "zh/guides/label_thresholds.md",
         "zh/guides/score_calibration.md",
         "zh/guides/r_drop.md",

@@ -50,7 +50,7 @@ def test_what_suits_follows_from_the_weights(parse, folder):
             settings.fine_tuning.r_drop_dropout,
         )
 
-    assert suited() == (6e-4, 2, 48, 0.1)
+    assert suited() == (1e-3, 3, 48, 0.1)
     rate, epochs, length, dropout = suited("--checkpoint", folder)
     assert 2e-5 <= rate <= 1e-4 and epochs > 2 and (length, dropout) == (64, 0.3)
     assert suited("--init", "random") == (6e-4, 8, 48, 0.1)
@@ -81,7 +81,8 @@ def test_results_of_another_encoder_or_rate_have_a_folder_of_their_own(parse, fo
     "options",
     [
         "",
-        "--learning-rate 0.001 --samples 100 --strength 0.5",
+        "--learning-rate 0.002 --samples 100 --strength 0.5",
+        "--strength 1.0",
         "--per-row fgm.strength=0.5 r_drop.dropout=0.2 fgm.learning_rate=0.01",
         "--init random --variant brightmart --vocabulary-size 90 --epochs 3",
         "--train a.csv --test b.csv --view cls --separator ; --aspects food price",
@@ -117,10 +118,18 @@ def test_a_row_may_have_settings_of_its_own(parse):
     settings = parse("--per-row", "fgm.strength=2", "r_drop.dropout=0.25", "fgm.learning_rate=1e-2")
     own = settings.of("fgm")
     assert (own.strength, own.learning_rate, own.dropout) == (2, 0.01, None)
-    assert (settings.of("r_drop").strength, settings.of("r_drop").dropout) == (1, 0.25)
+    assert (settings.of("r_drop").strength, settings.of("r_drop").dropout) == (0.1, 0.25)
     assert settings.of("sigmoid") == settings
     twice = parse("--per-row", "fgm.strength=2", "--per-row", "r_drop.dropout=0.25")
-    assert set(twice.per_row) == {"fgm", "r_drop"}
+    assert twice.per_row["fgm"] == {"strength": 2} and twice.of("r_drop").dropout == 0.25
+
+
+def test_strengths_that_suit_the_bundled_encoder_give_way_to_a_given_one(parse):
+    rows = "fgm", "gradient_penalty", "r_drop"
+    assert [parse().of(row).strength for row in rows] == [0.25, 0.5, 0.1]
+    assert parse("--per-row", "fgm.dropout=0.1").of("fgm").strength == 0.25
+    for options in (["--strength", 1], ["--init", "random"]):
+        assert {parse(*options).of(row).strength for row in rows} == {1.0}
 
 
 @pytest.mark.parametrize(
@@ -235,5 +244,5 @@ def test_a_text_may_not_be_longer_than_the_positions(parse, folder, longest):
 def test_the_bundled_encoder_is_a_checkpoint(parse):
     settings = parse()
     assert len(settings.files) == 6 and settings.checkpoint is None
-    assert task(settings).encoder().count_params() == 2_269_712
+    assert task(settings).encoder().count_params() == 2_277_904
     assert (BUNDLED_ENCODER / "albert_config.json").exists()
