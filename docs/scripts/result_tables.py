@@ -1,7 +1,7 @@
 """Write the pages of docs/results from the results of the runs, each in its results.json.
 
-A run's results.md and charts are made as the run itself makes them. docs/results/README.md has a
-mark for each table; what stands below it is written here:
+A run's results.md and charts are made as the run itself makes them. The pages that show scores
+have a mark for each table; what stands below it is written here, in Chinese on Chinese pages:
 
     python docs/scripts/result_tables.py
 """
@@ -14,14 +14,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
 from support.charts import charts_of, draw_charts, save, wrapped
-from support.report import markdown_table, summarise, to_markdown, tuned_cells
+from support.report import markdown_table, summarise, to_markdown
 from support.results import Runs
 
 from chinese import translate
 from marks import fill
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-PAGE = RESULTS / "README.md"
+ROOT = RESULTS.parents[1]
+PAGES = [
+    *(ROOT / page for page in ("README.md", "README.zh-CN.md")),
+    *(ROOT / f"docs/{zh}{page}" for zh in ("", "zh/") for page in ("index.md", "choosing.md")),
+    *(ROOT / f"docs/{zh}results/README.md" for zh in ("", "zh/")),
+]
 # the charts of the Chinese page, and their texts
 SHOWN = {"debian": ("f1", "learning_curves", "cost"), "duee65": ("f1",)}
 CHINESE = {
@@ -74,6 +79,35 @@ BESIDE = [
     ("duee65", "bilstm_attention", "–"),
     ("duee65-cls", "bilstm_attention", CLS),
 ]
+HEADINGS = {
+    "row": "行",
+    "its control": "对照组",
+    "of the control": "对照组的",
+    "macro F1, tuned": "macro F1，调阈值",
+    "micro F1, tuned": "micro F1，调阈值",
+    "step time": "每步耗时",
+    "time of a step": "每步耗时",
+    "seeds": "种子数",
+}
+CONTROLS = {
+    "sigmoid": "tfidf",
+    "multilabel_crossentropy": "sigmoid",
+    "fgm": "multilabel_crossentropy",
+    "gradient_penalty": "multilabel_crossentropy",
+    "r_drop": "sigmoid",
+    "attention": "sigmoid",
+    "bilstm_attention": "bilstm_sigmoid",
+    "text_cnn": "sigmoid",
+}
+FEWER = (
+    "tfidf",
+    "sigmoid",
+    "multilabel_crossentropy",
+    "fgm",
+    "gradient_penalty",
+    "attention",
+    "r_drop",
+)
 LONGER_RUNS = "debian-minilm", "duee65-long", "goemotions"
 AVERAGES = "micro F1", "macro F1"
 SCORES = "micro F1", "macro F1", "weighted F1", "subset accuracy"
@@ -117,31 +151,91 @@ def tuning_of_debian():
 def both(run):
     """Return a run's scores at 0 and with tuned thresholds."""
     yield "row", *(f"{name}{at}" for name in AVERAGES for at in ("", ", tuned")), "seeds"
-    tuned = {title: cells for title, *cells in tuned_cells(Runs.read(RESULTS / run))}
     for runs in runs_of(run).values():
+        yield runs[0]["title"], *at_both(runs), str(len(runs))
+
+
+def at_both(runs):
+    """Micro and macro F1 of a row, each at 0 and tuned; the linear model has its own thresholds."""
+    at_zero = summarise(runs)
+    tuned = [{**run, **run["tuned"]} for run in runs if run.get("tuned")]
+    if not tuned:
+        return [cell for name in AVERAGES for cell in ("–", at_zero[name])]
+    return [at[name] for name in AVERAGES for at in (at_zero, summarise(tuned))]
+
+
+def front(rows=None):
+    """Return the table of the front pages: the default table, and DuEE-65 where a row ran there."""
+    yield (
+        "row",
+        *(f"Debian {name}" for name in AVERAGES),
+        "macro F1, tuned",
+        *(f"DuEE-65 {name}" for name in AVERAGES),
+        "step time",
+    )
+    for row, runs in runs_of("debian").items():
+        if row not in (rows or runs_of("debian")) or row == "fine_grained":
+            continue
+        micro, micro_tuned, macro, macro_tuned = at_both(runs)
         cells = summarise(runs)
-        # the linear model's thresholds are its own: what it scores stands under "tuned"
-        alone = ["–", cells["micro F1"], "–", cells["macro F1"]]
-        yield cells["row"], *tuned.get(cells["row"], alone), str(len(runs))
+        there = runs_of("duee65-long").get(row)
+        others = [summarise(there)[name] for name in AVERAGES] if there else ["–", "–"]
+        if row == "tfidf":
+            shown = [cells["row"], micro_tuned, macro_tuned, macro_tuned, *others]
+            yield *(f"**{cell}**" for cell in shown), "–"
+        else:
+            yield cells["row"], micro, macro, macro_tuned, *others, cells["step time"]
+
+
+def gains(run):
+    """Return each row of a run beside its control."""
+    pairs = [cell for name in AVERAGES for cell in (name, "of the control")]
+    yield "row", "its control", *pairs, "time of a step"
+    for row, control in CONTROLS.items():
+        if row in runs_of(run):
+            own, other = (summarise(runs_of(run)[name]) for name in (row, control))
+            scores = [cells[name] for name in AVERAGES for cells in (own, other)]
+            yield own["row"], other["row"], *scores, own["step time"]
 
 
 TABLES = {
     **{run: functools.partial(both, run) for run in ("debian", *LONGER_RUNS)},
     "tuning-debian": tuning_of_debian,
+    "front": front,
+    "start": functools.partial(front, FEWER),
+    **{f"gains-{run}": functools.partial(gains, run) for run in ("debian", "duee65")},
     "scores": scores,
     "beside": beside,
     "tuning": tuning,
 }
 
 
-def filled(page):
+TEXTS = {"beside": 2, "tuning-debian": 2, "gains-debian": 2, "gains-duee65": 2}
+
+
+def filled(page, is_chinese=False):
     """Return the page with the tables as the results have them."""
 
     def table(name):
         header, *rows = TABLES[name]()
-        return "\n".join(markdown_table(header, rows, texts=2 if name in ("beside", "tuning-debian") else 1))
+        if is_chinese:
+            header, *rows = [[in_chinese(cell) for cell in row] for row in (header, *rows)]
+        return "\n".join(markdown_table(header, rows, TEXTS.get(name, 1)))
 
     return fill(page, table)
+
+
+def in_chinese(cell):
+    """Return a cell of a table in Chinese, if it is a text."""
+    bold = "**" * cell.startswith("**")
+    text = cell.strip("*")
+    return f"{bold}{(NAMES | HEADINGS).get(text, text)}{bold}"
+
+
+def with_tables(path):
+    """Return a page of `PAGES` as it should be."""
+    is_chinese = "zh" in path.name or path.parent.name == "zh" or path.parents[1].name == "zh"
+    return filled(path.read_text(encoding="utf-8"), is_chinese)
 
 
 def main():
@@ -155,8 +249,9 @@ def main():
             rows = [(key, text) for row, text in NAMES.items() for key in (row, wrapped(row))]
             translate(charts[name], CHINESE[name], rows)
             save(charts[name], RESULTS / run / f"{name}.zh.png")
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    print(PAGE)
+    for page in PAGES:
+        page.write_text(with_tables(page), encoding="utf-8")
+        print(page)
 
 
 if __name__ == "__main__":

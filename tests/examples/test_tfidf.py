@@ -1,9 +1,15 @@
+from types import SimpleNamespace
+
 from support.data import Corpus, load_corpus
+from support.scores import scores
+from support.settings import Settings
+from support.training import Data, run_tfidf
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+import sigmoid
 from tfidf import CLASS_WEIGHTS, STRENGTHS, margins, tfidf_predictions, tokens
 
 
@@ -28,6 +34,14 @@ def test_no_test_row_has_a_say():
     np.testing.assert_array_equal(other.thresholds.thresholds, choice.thresholds.thresholds)
     few, _ = tfidf_predictions(train, Corpus(test.texts[:5], test.labels[:5], test.label_names))
     np.testing.assert_array_equal(few, predictions[:5])
+
+
+def test_the_table_scores_it_on_the_same_rows_in_the_same_order():
+    data = Data(Settings(samples=300, test_samples=50), [sigmoid])
+    row = run_tfidf(data, SimpleNamespace(say=print))
+    train, test = load_corpus(rows=300, test_rows=50)
+    alone = scores(test.labels, tfidf_predictions(train, test)[0], test.label_names)
+    assert row["averages"] == alone["averages"]
 
 
 def test_labels_with_one_value_are_constant():
