@@ -241,7 +241,9 @@ def with_tables(path):
 def main():
     """Write the pages."""
     for path in sorted(RESULTS.glob("*/results.json")):
-        Runs.read(path.parent).write(to_markdown, draw_charts)
+        runs = Runs.read(path.parent)  # results.json stays as the run wrote it
+        path.with_suffix(".md").write_text(to_markdown(runs), encoding="utf-8")
+        draw_charts(runs)
         print(path.with_suffix(".md"))
     for run, names in SHOWN.items():
         charts = charts_of(Runs.read(RESULTS / run))
