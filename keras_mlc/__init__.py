@@ -39,7 +39,7 @@ from keras_mlc.training import (
     VATTrainer,
 )
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AsymmetricLoss",
