@@ -51,6 +51,7 @@ NAMES = {
     "BiLSTM, attention, sigmoid": "BiLSTM，注意力，sigmoid",
     "TextCNN, sigmoid": "TextCNN，sigmoid",
     "R-Drop, sigmoid": "R-Drop，sigmoid",
+    "fine-grained softmax": "细粒度 softmax",
     "fine-grained softmax (another task)": "细粒度 softmax（另一个任务）",
 }
 LONGER = "128 tokens, 3 epochs, encoder adapted to the texts"
