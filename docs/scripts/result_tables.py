@@ -161,7 +161,8 @@ def at_both(runs):
     at_zero = summarise(runs)
     tuned = [{**run, **run["tuned"]} for run in runs if run.get("tuned")]
     if not tuned:
-        return [cell for name in AVERAGES for cell in ("–", at_zero[name])]
+        pairs = [(at_zero[name], "–") for name in AVERAGES]
+        return [cell for pair in pairs for cell in pair[:: -1 if runs[0]["row"] == "tfidf" else 1]]
     return [at[name] for name in AVERAGES for at in (at_zero, summarise(tuned))]
 
 
