@@ -164,13 +164,15 @@ def test_what_thresholds_change_is_told_where_they_are_tuned(tmp_path):
 
 
 def test_the_command_of_the_results_is_told(tmp_path):
-    results = Results(tmp_path, Settings(samples=BUNDLED_SAMPLES, epochs=3, text_column="a b"))
+    suited = Settings().suited
+    settings = Settings(samples=BUNDLED_SAMPLES, epochs=4, text_column="a b", per_row=suited)
+    results = Results(tmp_path, settings)
     results.keep("tfidf", 0, lambda: scored(0.5))
     for seed in (1, 2):
         results.keep("r_drop", seed, lambda: scored(0.5))
         results.keep("sigmoid", seed, lambda: scored(0.5))
     told = (
-        "python examples/full_table.py --epochs 3 --text-column 'a b' --rows sigmoid r_drop "
+        "python examples/full_table.py --epochs 4 --text-column 'a b' --rows sigmoid r_drop "
         "--seeds 1 2\n"
     )
     assert told in to_markdown(results)
