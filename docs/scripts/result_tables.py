@@ -38,6 +38,7 @@ CHINESE = {
     },
 }
 NAMES = {
+    "Mean and standard deviation of up to {} seeds": "最多 {} 个随机种子的均值和标准差",
     "Mean and standard deviation of {} seeds": "{} 个随机种子的均值和标准差",
     "epochs": "epoch",
     "TF-IDF + logistic regression": "TF-IDF + 逻辑回归",
