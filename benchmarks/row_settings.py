@@ -77,8 +77,7 @@ def main():
         if not rows:
             continue
         output = options.folder / name.replace(" ", "_")
-        command = [TABLE, "--rows", *rows, *others, *setting]
-        command += ["--output", output]
+        command = [TABLE, "--rows", *rows, *others, *setting, "--output", output]
         subprocess.run([sys.executable, *map(str, command)], check=True)
         found += [[row, name, *scores(output / f"rows/{row}-seed0.json")] for row in rows]
     with open(options.folder / "tuning.csv", "w", encoding="utf-8", newline="") as file:

@@ -112,9 +112,12 @@ class Settings:
                 continue
             option = f"--{name.replace('_', '-')}"
             if name == "per_row":
-                pairs = {(row, n): v for row, some in value.items() for n, v in some.items()}
-                suited = {(row, "strength"): v for row, v in self.fine_tuning.strengths.items()}
-                own = [f"{r}.{n}={v}" for (r, n), v in pairs.items() if suited.get((r, n)) != v]
+                own = [
+                    f"{row}.{n}={v}"
+                    for row, some in value.items()
+                    for n, v in some.items()
+                    if self.suited.get(row, {}).get(n) != v
+                ]
                 if own:
                     yield from (option, *own)
             elif isinstance(value, list):
