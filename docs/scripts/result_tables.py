@@ -138,15 +138,9 @@ def beside():
         yield cells["row"], difference, cells["micro F1"], cells["macro F1"], str(len(runs))
 
 
-def tuning():
-    """Return what was tried for each row of DuEE-65."""
-    with open(RESULTS / "duee65/tuning.csv", encoding="utf-8") as file:
-        yield from csv.reader(file)
-
-
-def tuning_of_debian():
-    """Return what was tried for each row of the default table."""
-    with open(RESULTS / "debian/tuning.csv", encoding="utf-8") as file:
+def tuning(run):
+    """Return what was tried for each row of a run."""
+    with open(RESULTS / run / "tuning.csv", encoding="utf-8") as file:
         yield from csv.reader(file)
 
 
@@ -203,13 +197,13 @@ def gains(run):
 
 TABLES = {
     **{run: functools.partial(both, run) for run in ("debian", *LONGER_RUNS)},
-    "tuning-debian": tuning_of_debian,
+    "tuning-debian": functools.partial(tuning, "debian"),
     "front": front,
     "start": functools.partial(front, FEWER),
     **{f"gains-{run}": functools.partial(gains, run) for run in ("debian", "duee65")},
     "scores": scores,
     "beside": beside,
-    "tuning": tuning,
+    "tuning": functools.partial(tuning, "duee65"),
 }
 
 
