@@ -11,8 +11,8 @@ what is wrong with a file.
   KerasHub's, and so are presets; tokens those of `tokenizers` or of KerasHub; files are read by
   TensorFlow, safetensors and torch. Nobody reads the two TensorFlow formats of albert-tiny into
   Keras 3, and `hugging_face` says why KerasHub does not do with Hugging Face's.
-* A row (`task`, `training`, `decisions`, `scores`, `settings`, `run`): Keras trains, scikit-learn
-  scores.
+* A row (`splits`, `task`, `training`, `decisions`, `scores`, `intervals`, `settings`, `run`): Keras
+  trains, scikit-learn scores.
 * What is kept (`results`, `report`, `charts`, `progress`, `locking`, `endings`): rows that were
   finished, in rich's tables and matplotlib's pictures.
 * What is used (`saving`, `served`, `predictor`): one folder from training to `predict.py`.

@@ -4,6 +4,7 @@ import shlex
 import statistics
 from itertools import product
 
+from support import intervals
 from support.results import AVERAGES, MEASURES
 from support.task import Task
 from support.training import parameters
@@ -74,6 +75,7 @@ def summarise(runs):
 
 
 TUNED = ("row", *(f"{a} F1{at}" for a in ("micro", "macro") for at in (", at 0", ", tuned")))
+GAINS = ("row", "its control", *TUNED[1:], "seeds")
 SHORT = ("row", *(f"{a} F1" for a in AVERAGES), "subset accuracy", "s/epoch", "step time")
 
 
@@ -87,6 +89,44 @@ def tuned_cells(results):
             pairs = product(("micro F1", "macro F1"), (before, after))
             cells.append([before["row"], *(at[name] for name, at in pairs)])
     return cells
+
+
+def gain_cells(results):
+    """Each row's gain over its control at 0 and at tuned thresholds, with its interval."""
+    groups, rows = results.by_row(), []
+    for name, control in intervals.CONTROLS.items():
+        both = groups.get(name, []), groups.get(control, [])
+        found = [intervals.gain(*both, which) for which in (intervals.AT_ZERO, intervals.TUNED)]
+        if found[0]:
+            micro, macro = zip(*(each[0] if each else [None, None] for each in found), strict=True)
+            titles = [runs[0]["title"] for runs in both]
+            rows.append([*titles, *map(points, (*micro, *macro)), str(found[0][1])])
+    return rows
+
+
+def points(interval):
+    """A gain in points of F1, with the ends of its interval."""
+    if interval is None:
+        return "–"
+    value, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in interval)
+    return f"{value} ({low} to {high})"
+
+
+def spent_cells(results):
+    """Where the seconds of each row went, in the first run that says it, and of all of them."""
+    rows = [next((run for run in runs if "spent" in run), {}) for runs in results.by_row().values()]
+    rows = [run for run in rows if run]
+    if not rows:
+        return [], []
+    parts = list(rows[0]["spent"])
+    table = [[run["spent"].get(part, 0) for part in parts] for run in rows]
+    titles = [*(run["title"] for run in rows), "all"]
+    table.append([sum(column) for column in zip(*table, strict=True)])
+    cells = [
+        [title, *(f"{value:.0f}" for value in (*values, sum(values)))]
+        for title, values in zip(titles, table, strict=True)
+    ]
+    return ["row", *parts, "all"], cells
 
 
 def validation_rows(results):
@@ -137,6 +177,28 @@ def to_markdown(results):
             f"{validation_rows(results)} validation rows, which were not trained on.",
             "",
             *markdown_table(list(TUNED), tuned),
+            "",
+        ]
+    if gains := gain_cells(results):
+        lines += [
+            "## Beside the control",
+            "",
+            "What a row's piece adds, in points of F1: the mean over the seeds that both rows have "
+            f"and a {intervals.LEVEL} % interval, from drawing the test rows again (paired "
+            "bootstrap). An interval that holds 0 shows no difference.",
+            "",
+            *markdown_table(list(GAINS), gains, texts=2),
+            "",
+        ]
+    header, spent = spent_cells(results)
+    if spent:
+        lines += [
+            "## Where the time went",
+            "",
+            "Seconds of one run of each row. The first step compiles, or traces; step time is what "
+            "the last column of the first table is measured in.",
+            "",
+            *markdown_table(header, spent),
             "",
         ]
     lines += [

@@ -14,7 +14,7 @@ def run(*row_names):
     # after the command line is read, so that --help and a wrong option answer at once
     from support.locking import locked
     from support.report import print_summary
-    from support.training import Data
+    from support.splits import Data
 
     rows = {name: importlib.import_module(name) for name in arguments.rows}
     data = Data(settings, rows.values())

@@ -10,8 +10,9 @@ from support.fine_grained import FineGrained
 from support.run import run
 from support.scores import micro_f1, scores
 from support.settings import Settings, parse_arguments
+from support.splits import Data, a_batch
 from support.task import Task
-from support.training import Data, a_batch, parameters, step_ratio
+from support.training import parameters, step_ratio
 
 import keras
 import numpy as np

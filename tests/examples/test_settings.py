@@ -2,9 +2,9 @@ import sys
 
 from support.data import Corpus
 from support.settings import BUNDLED_ENCODER, parse_arguments
+from support.splits import Data
 from support.table import DataError
 from support.task import Task
-from support.training import Data
 
 import numpy as np
 import pytest

@@ -7,8 +7,9 @@ from support.progress import Live
 from support.report import markdown_table, print_summary
 from support.scores import micro_f1, scores
 from support.settings import Settings
+from support.splits import Data
 from support.table import DataError
-from support.training import Data, run_row, run_tfidf
+from support.training import run_row, run_tfidf
 
 import numpy as np
 import pytest

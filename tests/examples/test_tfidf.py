@@ -3,7 +3,8 @@ from types import SimpleNamespace
 from support.data import Corpus, load_corpus
 from support.scores import scores
 from support.settings import Settings
-from support.training import Data, run_tfidf
+from support.splits import Data
+from support.training import run_tfidf
 
 import numpy as np
 import pytest
