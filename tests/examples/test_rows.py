@@ -4,7 +4,7 @@ import sys
 from functools import partial
 from types import SimpleNamespace
 
-from support import training
+from support import splits, training
 from support.data import Corpus
 from support.fine_grained import FineGrained
 from support.run import run
@@ -287,7 +287,7 @@ def test_a_row_trains_with_its_own_settings(monkeypatch):
     def look(settings, *_, **__):
         raise Seen(settings.learning_rate)
 
-    monkeypatch.setattr(training, "Task", look)
+    monkeypatch.setattr(splits, "Task", look)
     settings = Settings(init="random", per_row={"sigmoid": {"learning_rate": 0.5}})
     data = SimpleNamespace(settings=settings, of=lambda row: (), encoded={})
     data.task = partial(Data.task, data)
