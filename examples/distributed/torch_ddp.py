@@ -1,11 +1,17 @@
-"""Train with R-Drop in several processes, on torch, by `DistributedDataParallel`.
+"""Train in several processes, on torch: with R-Drop, or with adversarial vectors.
 
     python torch_ddp.py --processes 2
+    python torch_ddp.py --processes 2 --method fgm
 
-Keras's `fit` does not distribute on torch, so the loop is torch's own; the Keras model is a torch
-module, and the losses of keras-mlc are functions of tensors. Each process repeats its own rows, so
-pairs stay together. `FGMTrainer` has its own train step, which `DistributedDataParallel` does not
-see: for adversarial training in several processes use JAX (`jax_processes.py`).
+Keras's `fit` does not distribute on torch, so the loop is torch's own. With R-Drop the Keras model
+is a torch module in `DistributedDataParallel`, and the losses of keras-mlc are functions of
+tensors. Each process repeats its own rows, so pairs stay together.
+
+`FGMTrainer`, `PGDTrainer`, `FreeLBTrainer` and `VATTrainer` have their own train step, which
+`DistributedDataParallel` does not see, so here the optimizer takes the mean of all processes'
+gradients. With `norm="sample"`, a norm a text, nothing else is shared, and the steps are those of
+one process on all rows. With `norm="batch"` and for `GradientPenaltyTrainer`, which need the
+gradient of all rows, use JAX (`jax_processes.py`).
 """
 
 import argparse
@@ -14,6 +20,7 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"  # before Keras is imported
 
+import keras
 import numpy as np
 import torch
 from texts import classifier, load
@@ -22,8 +29,46 @@ from torch.nn.parallel import DistributedDataParallel
 
 from keras_mlc.data import repeat_pairs
 from keras_mlc.losses import RDropLoss, multilabel_categorical_crossentropy
+from keras_mlc.training import FGMTrainer
 
-BATCH = 32  # samples over all processes, each of them twice
+BATCH = 32  # samples over all processes
+
+
+class Averaging(keras.optimizers.Adam):
+    """Adam on the mean of the gradients of all processes."""
+
+    def apply(self, grads, trainable_variables=None):
+        for gradient in grads:
+            distributed.all_reduce(gradient)
+            gradient /= distributed.get_world_size()
+        super().apply(grads, trainable_variables)
+
+
+def with_r_drop(model):
+    """Return a function that takes a step with R-Drop."""
+    parallel = DistributedDataParallel(model)
+    optimizer = torch.optim.Adam(parallel.parameters(), lr=1e-3)
+    loss = RDropLoss(multilabel_categorical_crossentropy, from_logits=True)
+
+    def step(x, y):
+        tokens, labels = repeat_pairs((torch.tensor(x), torch.tensor(y)))
+        optimizer.zero_grad()
+        value = loss(labels, parallel(tokens, training=True))
+        value.backward()
+        optimizer.step()
+        return value.item()
+
+    return step
+
+
+def with_fgm(model):
+    """Return a function that takes an adversarial step."""
+    trainer = FGMTrainer(model, "tokens", epsilon=0.5, norm="sample")
+    trainer.compile(Averaging(1e-3), multilabel_categorical_crossentropy)
+    return trainer.train_on_batch
+
+
+METHODS = {"r_drop": with_r_drop, "fgm": with_fgm}
 
 
 def train(process, options):
@@ -33,20 +78,13 @@ def train(process, options):
     x, y = load(options.rows)
     model = classifier(y.shape[1], options.dropout)
     model(x[:2])
-    parallel = DistributedDataParallel(model)
-    optimizer = torch.optim.Adam(parallel.parameters(), lr=1e-3)
-    loss = RDropLoss(multilabel_categorical_crossentropy, from_logits=True)
+    step = METHODS[options.method](model)
     size = BATCH // options.processes
     for epoch in range(options.epochs):
         losses = []
         for first in range(0, len(x), BATCH):
             own = slice(first + process * size, first + (process + 1) * size)
-            tokens, labels = repeat_pairs((torch.tensor(x[own]), torch.tensor(y[own])))
-            optimizer.zero_grad()
-            value = loss(labels, parallel(tokens, training=True))
-            value.backward()
-            optimizer.step()
-            losses.append(value.item())
+            losses.append(step(x[own], y[own]))
         print(f"process {process}, epoch {epoch + 1}: loss {np.mean(losses):.4f}", flush=True)
     if process == 0:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -57,6 +95,7 @@ def train(process, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--method", choices=METHODS, default="r_drop")
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--dropout", type=float, default=0.1)

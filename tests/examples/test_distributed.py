@@ -31,13 +31,17 @@ def same_weights(first, second, tolerance):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "script", "option"),
-    [("tensorflow", "mirrored.py", "--replicas"), ("torch", "torch_ddp.py", "--processes")],
+    [
+        ("tensorflow", "mirrored.py", "--replicas"),
+        ("torch", "torch_ddp.py", "--processes"),
+        ("torch", "torch_ddp.py", "--method=fgm --processes"),
+    ],
 )
 def test_two_train_like_one(backend, script, option, tmp_path, pytestconfig):
     if backend != BACKEND:
         pytest.skip(f"runs on {backend}")
     for number in ("1", "2"):
-        options = "--epochs", "2", option, number
+        options = "--epochs", "2", *option.split(), number
         subprocess.run(command(pytestconfig, script, tmp_path / number, *options), check=True)
     same_weights(tmp_path / "1", tmp_path / "2", 1e-4)
 
