@@ -142,7 +142,9 @@ run("sigmoid")
     assert not list((tmp_path / "models").glob("sigmoid-seed0/*"))
 
 
-@pytest.mark.parametrize("script", ["tfidf.py", "pretrain.py"])
+@pytest.mark.parametrize(
+    "script", ["tfidf.py", pytest.param("pretrain.py", marks=pytest.mark.slow)]
+)
 def test_a_file_that_is_missing_or_no_text(last_line, tmp_path, script):
     if script == "tfidf.py":
         given = ["--train", tmp_path / "x", "--test", tmp_path / "x"]

@@ -144,6 +144,7 @@ def command(tmp_path, monkeypatch):
     return command
 
 
+@pytest.mark.slow
 def test_what_went_wrong_is_not_gone_on_with(command, tmp_path, capsys, monkeypatch):
     command()
     out = tmp_path / "out"

@@ -129,7 +129,7 @@ def test_the_loss_with_the_penalty_around_every_loss(name):
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="on JAX there is no such loss")
-@pytest.mark.parametrize("clean_weight", [0.0, 1.0])
+@pytest.mark.parametrize("clean_weight", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_fgm_of_a_penalized_loss(clean_weight):
     """Both derive the loss by the embedding, FGM that of the penalized loss."""
     loss, labels = LOSSES["multi-label"]
