@@ -84,7 +84,37 @@ def best_thresholds(
             thresholds[label] = curves[label].thresholds[place]
     if not shrinkage:
         return thresholds
+    if average == "macro":
+        common = _best_for_macro(data, common)
+    counts[counts < min_positives] = 0
     return common + (thresholds - common) * counts / (counts + shrinkage)
+
+
+def _best_for_macro(data: HeldOut, preferred: float) -> float:
+    """Return the one threshold of the best mean of all labels' F1.
+
+    That mean is a step function of the threshold. On the way down each label's F1 changes at its
+    own scores alone, so the changes of all labels are sorted together and added up.
+    """
+    scores, changes = [], []
+    for column, positive, weights in _columns(data):
+        if not positive.any():
+            continue
+        order = np.argsort(-column, kind="stable")
+        weight = np.ones(len(column)) if weights is None else weights[order]
+        hits = np.cumsum(weight * positive[order])
+        f1 = 2 * hits / np.maximum(np.cumsum(weight) + hits[-1], np.finfo("float64").tiny)
+        scores.append(column[order])
+        changes.append(np.diff(f1, prepend=0.0))
+    every = np.concatenate(scores)
+    order = np.argsort(-every, kind="stable")
+    ordered, mean = every[order], np.cumsum(np.concatenate(changes)[order])
+    last = np.append(ordered[1:] < ordered[:-1], True)  # of equal scores
+    ordered, mean = ordered[last], mean[last]
+    best = np.flatnonzero(mean >= mean.max() - 1e-12 * max(1.0, mean.max()))
+    ascending = ordered[::-1]
+    thresholds = _midway(ascending, len(ordered) - 1 - best, ordered[best])
+    return float(thresholds[np.argmin(np.abs(thresholds - preferred))])
 
 
 def curve_of(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None) -> Curve:

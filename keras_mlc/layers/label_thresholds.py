@@ -46,11 +46,13 @@ class LabelThresholds(keras.layers.Layer):
             others', and F rises to its optimum in a few rounds. None: the same, with one
             threshold for all labels.
         min_positives: A label with fewer positives among the rows of `adapt` takes the threshold
-            that is best for all labels together (that of `average=None`), since its own would
-            follow from noise.
+            that is best for all labels together (that of `average=None`; with `shrinkage`, the one
+            below), since its own would follow from noise.
         shrinkage: How far the threshold of a label with n positives moves towards the one for all
-            labels: by `shrinkage / (n + shrinkage)` of the way. 0 leaves the best thresholds of
-            these rows as they are. With few positives a label, 20 does better on new rows:
+            labels: by `shrinkage / (n + shrinkage)` of the way, and all the way with fewer than
+            `min_positives`. The one for all labels is here that of the best F1 of `average`: with
+            `"macro"` of the best mean of the labels' F1. 0 leaves the best thresholds of these rows
+            as they are. With few positives a label, 20 does better on new rows:
             `benchmarks/threshold_study.py` has the numbers.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
