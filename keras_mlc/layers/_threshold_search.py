@@ -100,14 +100,14 @@ def _best_for_macro(data: HeldOut, preferred: float) -> float:
     for column, positive, weights in _columns(data):
         if not positive.any():
             continue
-        order = np.argsort(-column, kind="stable")
+        order = np.argsort(-column)
         weight = np.ones(len(column)) if weights is None else weights[order]
         hits = np.cumsum(weight * positive[order])
         f1 = 2 * hits / np.maximum(np.cumsum(weight) + hits[-1], np.finfo("float64").tiny)
         scores.append(column[order])
         changes.append(np.diff(f1, prepend=0.0))
     every = np.concatenate(scores)
-    order = np.argsort(-every, kind="stable")
+    order = np.argsort(-every)
     ordered, mean = every[order], np.cumsum(np.concatenate(changes)[order])
     last = np.append(ordered[1:] < ordered[:-1], True)  # of equal scores
     ordered, mean = ordered[last], mean[last]

@@ -138,7 +138,8 @@ class LabelThresholds(keras.layers.Layer):
 
         A threshold lies midway between two neighbouring scores, and rows with equal scores stay
         together. Of several that are best, the one nearest to the threshold for all labels is
-        taken. The cost is that of sorting: a million rows of 100 labels take seconds.
+        taken. The cost is that of sorting: a million rows of 100 labels take seconds, with
+        `shrinkage` towards the best macro F1 half a minute.
 
         Args:
             scores: What the layer will be called on, for rows that the model was not trained on:
