@@ -50,6 +50,7 @@ CHINESE = {
     },
     "peers": {
         "FGM,\nwith the clean gradient": "FGM，\n加上原来的梯度",
+        "PGD,\nwith the clean gradient": "PGD，\n加上原来的梯度",
         "penalty": "梯度惩罚",
         "Beside each library's own plain step": "与各自的普通训练步相比",
         "times the plain step, on torch": "普通训练步的倍数，torch",
@@ -153,9 +154,9 @@ def step_cost():
 
 
 def vocabulary_scale():
-    """Draw the steps' times by the size of the vocabulary, and what FGM adds."""
+    """Draw the steps' times by the size of the vocabulary on TensorFlow, and what FGM adds."""
     figure, (left, right) = subplots(2, 3.8, beside=True)
-    rows = list(rows_of("vocabulary_scale"))
+    rows = [row for row in rows_of("vocabulary_scale") if row["file"] == "vocabulary_scale"]
     for name, colour, shift in (("SGD", BLUE, -0.03), ("Adam", ORANGE, 0.03)):
         of_it = [row for row in rows if row["optimizer"] == name.lower()]
         fgm = style(colour, label=f"{name}, FGM")
@@ -229,7 +230,7 @@ def peers():
     cells = {(row["step"], row["library"]): row["ratio"] for row in rows_of("peers")}
     styles = {"keras-mlc": style(BLUE), "bert4torch": style(ORANGE)}
     label = "times the plain step, on torch"
-    return one_panel(cells, styles, 3.2, "Beside each library's own plain step", label)
+    return one_panel(cells, styles, 4.2, "Beside each library's own plain step", label)
 
 
 def main():

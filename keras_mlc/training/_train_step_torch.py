@@ -18,9 +18,9 @@ class Step(keras.Model):
 
     @staticmethod
     def _first_places(ids: Tensor, size: int) -> Tensor:
-        places = torch.arange(len(ids), device=ids.device)
-        table = torch.full((size,), len(ids), device=ids.device)
-        return table.scatter_reduce(0, ids.long(), places, "amin")
+        places = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
+        table = torch.full((size,), len(ids), dtype=torch.int32, device=ids.device)
+        return table.scatter_reduce_(0, ids.long(), places, "amin")
 
     @staticmethod
     def _sum_by_place(values: Tensor, places: Tensor, size: int) -> Tensor:
