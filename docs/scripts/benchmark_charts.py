@@ -23,14 +23,9 @@ CHINESE = {
         ),
     },
     "vocabulary_scale": {
-        "{}, plain": "{}，普通训练步",
-        "{}, FGM": "{}，FGM",
-        "Time of a step": "一步的时间",
-        "What FGM adds": "FGM 多用的时间",
-        "milliseconds": "毫秒",
-        "rows of the embedding": "Embedding 的行数",
-        "to {}": "到 {}",
-        "from {}": "从 {}",
+        "{},\n{} rows": "{}，\n{} 行",
+        "A step with FGM, by the rows of the embedding": "带 FGM 的一步，按 Embedding 的行数",
+        "times a plain step": "普通训练步的倍数",
     },
     "label_scale": {
         "the formula it replaces": "原来的公式",
@@ -154,34 +149,15 @@ def step_cost():
 
 
 def vocabulary_scale():
-    """Draw the steps' times by the size of the vocabulary on TensorFlow, and what FGM adds."""
-    figure, (left, right) = subplots(2, 3.8, beside=True)
-    rows = [row for row in rows_of("vocabulary_scale") if row["file"] == "vocabulary_scale"]
-    for name, colour, shift in (("SGD", BLUE, -0.03), ("Adam", ORANGE, 0.03)):
-        of_it = [row for row in rows if row["optimizer"] == name.lower()]
-        fgm = style(colour, label=f"{name}, FGM")
-        plain = style(colour, label=f"{name}, plain", linestyle="--", markerfacecolor="white")
-        curve(left, of_it, "rows", "FGM, ms", **fgm)
-        curve(left, of_it, "rows", "plain, ms", **plain)
-        curve(right, of_it, "rows", "difference, ms", shift, **fgm)
-    left.set_yscale("log")
-    left.set_yticks([3, 10, 30, 100, 300, 1000], [3, 10, 30, 100, 300, 1000])
-    left.set_title("Time of a step")
-    left.set_ylabel("milliseconds")
-    right.set_title("What FGM adds")
-    right.set_ylabel("milliseconds")
-    right.axhline(0, color=GREY, linewidth=1, linestyle="--", zorder=0)
-    right.set_ylim(-4, 10)
-    _, low, high = numbers(rows[-1]["difference, ms"])  # the bar that may leave the picture
-    if high > 10:
-        right.text(0.93, 0.99, f"to {high:.0f}", ha="right", va="top", transform=right.transAxes)
-    if low < -4:
-        text = f"from −{-low:.0f}"
-        right.text(0.93, 0.01, text, ha="right", va="bottom", transform=right.transAxes)
-    for axis in (left, right):
-        axis.set_xlabel("rows of the embedding")
-    legend(figure, left, 2)
-    return figure
+    """Draw the steps' times with FGM beside plain ones, for a small and a large vocabulary."""
+    cells = {}
+    for row in rows_of("vocabulary_scale"):
+        optimizer = {"sgd": "SGD", "adam": "Adam"}[row["optimizer"]]
+        backend = BACKENDS[row["file"].rsplit("_", 1)[1]]
+        cells[f"{optimizer}, {row['rows']} rows", backend] = row["ratio"]
+    styles = {"TensorFlow": style(BLUE), "JAX": style(ORANGE), "torch": style(GREEN)}
+    title = "A step with FGM, by the rows of the embedding"
+    return one_panel(cells, styles, 3.2, title, "times a plain step")
 
 
 def label_scale():
