@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
 from support.charts import charts_of, draw_charts, save, wrapped
+from support.intervals import CONTROLS
 from support.report import markdown_table, summarise, to_markdown
 from support.results import Runs
 
@@ -91,16 +92,16 @@ HEADINGS = {
     "time of a step": "每步耗时",
     "seeds": "种子数",
 }
-CONTROLS = {
-    "sigmoid": "tfidf",
-    "multilabel_crossentropy": "sigmoid",
-    "fgm": "multilabel_crossentropy",
-    "gradient_penalty": "multilabel_crossentropy",
-    "r_drop": "sigmoid",
-    "attention": "sigmoid",
-    "bilstm_attention": "bilstm_sigmoid",
-    "text_cnn": "sigmoid",
-}
+GAINS = (
+    "sigmoid",
+    "multilabel_crossentropy",
+    "fgm",
+    "gradient_penalty",
+    "r_drop",
+    "attention",
+    "bilstm_attention",
+    "text_cnn",
+)
 FEWER = (
     "tfidf",
     "sigmoid",
@@ -188,9 +189,9 @@ def gains(run):
     """Return each row of a run beside its control."""
     pairs = [cell for name in AVERAGES for cell in (name, "of the control")]
     yield "row", "its control", *pairs, "time of a step"
-    for row, control in CONTROLS.items():
+    for row in GAINS:
         if row in runs_of(run):
-            own, other = (summarise(runs_of(run)[name]) for name in (row, control))
+            own, other = (summarise(runs_of(run)[name]) for name in (row, CONTROLS[row]))
             scores = [cells[name] for name in AVERAGES for cells in (own, other)]
             yield own["row"], other["row"], *scores, own["step time"]
 

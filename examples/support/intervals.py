@@ -5,6 +5,7 @@ Koehn, Statistical Significance Tests for Machine Translation Evaluation, EMNLP 
 """
 
 import base64
+import functools
 import zlib
 
 import numpy as np
@@ -54,6 +55,14 @@ def f1(right, either):
     return np.stack([2 * right.sum(1) / np.maximum(either.sum(1), 1), each.mean(1)])
 
 
+@functools.cache
+def draws(texts):
+    """How often each draw has each text, (1 + R, N); the first are the texts as they are."""
+    random = np.random.default_rng(0)
+    drawn = random.multinomial(texts, np.full(texts, 1 / texts), DRAWS).astype("float64")
+    return np.concatenate([np.ones((1, texts)), drawn])
+
+
 def gain(runs, controls, which):
     """Return the mean gain in micro and in macro F1 over seeds, and the ends of its intervals.
 
@@ -74,9 +83,7 @@ def gain(runs, controls, which):
     if not pairs:
         return None
     texts = pairs[0][0]["predictions"]["shape"][0]
-    random = np.random.default_rng(0)
-    drawn = random.multinomial(texts, np.full(texts, 1 / texts), DRAWS).astype("float64")
-    drawn = np.concatenate([np.ones((1, texts)), drawn])  # first the texts as they are
+    drawn = draws(texts)
     gains = np.mean(
         [
             f1(*counts(run["predictions"], which, drawn))
