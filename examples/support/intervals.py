@@ -24,6 +24,7 @@ CONTROLS = {
 }
 """For each row, the row that has all but its piece; for the plain one, the thing to beat."""
 DRAWS = 2000
+BLOCK = 10_000_000  # cells of a block of draws: 80 MB
 LEVEL = 95
 TRUE, AT_ZERO, TUNED = 1, 2, 4
 
@@ -42,25 +43,29 @@ def unpacked(predictions, which):
     return cells & TRUE > 0, cells & which > 0
 
 
-def counts(predictions, which, drawn):
-    """For each draw and label: how often it is right, and how often it is given or true, (R, C)."""
-    truth, given = unpacked(predictions, which)
-    right = drawn @ (truth & given).astype("float64")
-    return right, drawn @ (truth.astype("float64") + given)
-
-
 def f1(right, either):
     """Micro and macro F1 of each draw; a label that is neither given nor true counts as 0."""
     each = np.divide(2 * right, either, out=np.zeros_like(either), where=either > 0)
     return np.stack([2 * right.sum(1) / np.maximum(either.sum(1), 1), each.mean(1)])
 
 
-@functools.cache
 def draws(texts):
-    """How often each draw has each text, (1 + R, N); the first are the texts as they are."""
+    """Yield blocks of how often each draw has each text, (B, N); first the texts as they are."""
+    yield np.ones((1, texts))
     random = np.random.default_rng(0)
-    drawn = random.multinomial(texts, np.full(texts, 1 / texts), DRAWS).astype("float64")
-    return np.concatenate([np.ones((1, texts)), drawn])
+    block = max(1, BLOCK // texts)
+    for start in range(0, DRAWS, block):
+        drawn = random.multinomial(texts, np.full(texts, 1 / texts), min(block, DRAWS - start))
+        yield drawn.astype("float64")
+
+
+@functools.lru_cache(maxsize=1000)
+def drawn_f1(cells, shape, which):
+    """Micro and macro F1 of a row's predictions in each draw, the same draws for each row, (2, R)."""
+    truth, given = unpacked({"cells": cells, "shape": shape}, which)
+    right, either = (truth & given).astype("float64"), truth.astype("float64") + given
+    found = [f1(drawn @ right, drawn @ either) for drawn in draws(len(truth))]
+    return np.concatenate(found, axis=1)
 
 
 def gain(runs, controls, which):
@@ -82,16 +87,12 @@ def gain(runs, controls, which):
     pairs = [pair for pair in pairs if comparable(*pair, which)]
     if not pairs:
         return None
-    texts = pairs[0][0]["predictions"]["shape"][0]
-    drawn = draws(texts)
-    gains = np.mean(
-        [
-            f1(*counts(run["predictions"], which, drawn))
-            - f1(*counts(control["predictions"], which, drawn))
-            for run, control in pairs
-        ],
-        axis=0,
-    )
+    predictions = [[each["predictions"] for each in pair] for pair in pairs]
+    scored = [
+        [drawn_f1(each["cells"], tuple(each["shape"]), which) for each in pair]
+        for pair in predictions
+    ]
+    gains = np.mean([own - control for own, control in scored], axis=0)
     ends = np.percentile(gains[:, 1:], [50 - LEVEL / 2, 50 + LEVEL / 2], axis=1)
     return np.stack([gains[:, 0], *ends], axis=1), len(pairs)
 

@@ -1,5 +1,6 @@
 import json
 
+from support import intervals
 from support.intervals import AT_ZERO, TUNED, gain, packed, unpacked
 from support.report import to_markdown
 from support.results import Runs
@@ -71,6 +72,16 @@ def test_an_interval_holds_what_further_texts_would_show():
         ]
         held.append(low <= 0 <= high)
     assert 0.9 < np.mean(held) < 0.99
+
+
+def test_blocks_of_draws_are_the_draws_in_one(monkeypatch):
+    whole = np.concatenate(list(intervals.draws(TEXTS)))
+    monkeypatch.setattr(intervals, "BLOCK", 7 * TEXTS)
+    blocks = list(intervals.draws(TEXTS))
+    assert max(map(len, blocks)) == 7
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+    assert len(whole) == 1 + intervals.DRAWS
+    np.testing.assert_array_equal(whole.sum(axis=1), TEXTS)
 
 
 def test_a_control_without_seeds_stands_beside_every_seed(truth):
