@@ -71,7 +71,7 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("runs/row_settings"))
     options, others = parser.parse_known_args()
     train, held_out = split(options.train, options.folder)
-    others += ["--train", train, "--test", held_out, "--tune-thresholds"]
+    others += ["--train", train, "--test", held_out]
     found = []
     for name, rows, setting in tries(options.rows):
         if not rows:

@@ -2,8 +2,8 @@
 
 The scores of a text's labels are pushed above 0 and all others below, and the hardest ones weigh
 most, as in a softmax. A label is predicted where its score is above 0, which is a sound default;
-`--tune-thresholds` chooses better ones on held-out rows. This is also the plain row to compare FGM
-and the gradient penalty with: they add one line each.
+the thresholds that the results show beside it are chosen on held-out rows. This is also the plain
+row to compare FGM and the gradient penalty with: they add one line each.
 
     python examples/multilabel_crossentropy.py
 """

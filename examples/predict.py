@@ -9,9 +9,10 @@ without text gives an empty line, and so does a text without any label. A fine-g
 the likeliest level of every aspect with its probability: aspect::level, probability, ...
 
 Which labels a text gets the model itself decides: those whose score is above the label's threshold,
-which `--tune-thresholds` chose in training, otherwise 0. `--threshold` takes the place of that, and
-`--scores` prints what the probabilities were made of. A threshold is one of what is printed: of
-probabilities, or with `--scores` of scores.
+which training chose on held-out rows; it is 0 for a model that was trained with
+`--no-tune-thresholds`. `--threshold` takes the place of that, and `--scores` prints what the
+probabilities were made of. A threshold is one of what is printed: of probabilities, or with
+`--scores` of scores.
 """
 
 import argparse

@@ -152,8 +152,8 @@ def command(results):
         words += ["--rows", *(row for row in ROWS if row in rows)]
     if seeds != [0]:
         words += ["--seeds", *map(str, seeds)]
-    if tuned_cells(results):
-        words.append("--tune-thresholds")
+    if not any("tuned" in run for run in trained):
+        words.append("--no-tune-thresholds")
     return shlex.join(words)
 
 

@@ -226,8 +226,10 @@ def parse_arguments(description, row_names):
     add("--save", action="store_true", help="keep each trained model, in OUTPUT/models")
     add(
         "--tune-thresholds",
-        action="store_true",
-        help="choose each label's threshold by its F1 on the validation rows (LabelThresholds)",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="choose each label's threshold by its F1 on the validation rows (LabelThresholds), "
+        "beside 0",
     )
     arguments = parser.parse_args()
     if getattr(arguments, "list", False):

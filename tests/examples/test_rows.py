@@ -226,7 +226,7 @@ def train_rows(names, folder, tmp_path, monkeypatch, header, *lines):
         (tmp_path / f"{name}.csv").write_text("\n".join([header, *lines]))
     options = ["--train", tmp_path / "train.csv", "--test", tmp_path / "test.csv", "--epochs", 1]
     options += ["--checkpoint", folder, "--max-length", 8, "--batch-size", 4]
-    options += ["--tune-thresholds", "--save", "--output", tmp_path / "out"]
+    options += ["--save", "--output", tmp_path / "out"]
     monkeypatch.setattr(sys, "argv", ["x", *map(str, options)])
     run(*names)
     runs = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
