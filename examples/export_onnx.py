@@ -17,7 +17,6 @@ import argparse
 import importlib.util
 import logging
 import os
-import re
 import tempfile
 from itertools import islice
 from pathlib import Path
@@ -55,16 +54,6 @@ def check_environment():
             f"The export goes through TensorFlow, and the backend is {keras.backend.backend()}. "
             "Run it with KERAS_BACKEND=tensorflow: a saved model is the same on every backend."
         )
-
-
-def in_float32(model):
-    """The same model, computing in float32: ONNX Runtime has no matrices of bfloat16 on a CPU."""
-    import keras
-
-    config = re.sub('"mixed_b?float16"', '"float32"', model.to_json())
-    copy = keras.models.model_from_json(config)
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def teach_erfc():
@@ -161,7 +150,6 @@ def main():
     folder = tempfile.TemporaryDirectory(prefix=".partial", dir=served.folder)
     with writing(path), folder as partial:
         partial = Path(partial) / ONNX
-        served.model = in_float32(served.model)
         export(served.model, partial)
         if arguments.int8:
             quantize(partial)

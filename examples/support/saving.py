@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,17 @@ def inference_model(model, decisions=None):
     return keras.Model(inner.input, outputs, name=inner.name)
 
 
+def in_float32(model):
+    """The same model, computing in float32: every processor does, and ONNX Runtime."""
+    config = model.to_json()
+    wanted = re.sub('"mixed_b?float16"', '"float32"', config)
+    if wanted == config:
+        return model
+    copy = keras.models.model_from_json(wanted)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def write_model(folder, model, vocabulary, labels, decisions=None):
     """Write a model's folder; whoever reads sees a whole one or none.
 
@@ -43,7 +55,7 @@ def write_model(folder, model, vocabulary, labels, decisions=None):
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     with writing(partial / MODEL):
-        served = inference_model(model, decisions)
+        served = in_float32(inference_model(model, decisions))
         served.save(partial / MODEL)
     copy_vocabulary(vocabulary, partial)
     content = {name: value for name, value in asdict(labels).items() if value is not None}

@@ -1,6 +1,14 @@
+from pathlib import Path
+
+from support import settings
 from support.data import load_corpus
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def float32_on_every_processor(monkeypatch):
+    monkeypatch.setattr(settings, "PROCESSOR", Path("none"))
 
 
 @pytest.fixture

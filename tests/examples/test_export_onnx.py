@@ -99,25 +99,6 @@ def test_8_bits_are_used_for_every_dense_layer(folders, monkeypatch):
     assert not [node.name for node in left if weights & {*node.input}]
 
 
-@pytest.mark.slow
-def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path, monkeypatch):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        save_row("bilstm_attention", tmp_path / "model", tmp_path / "encoder", monkeypatch)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    served = read_model(tmp_path / "model")
-    assert served.model.get_layer("classifier").compute_dtype == "bfloat16"
-    export(monkeypatch, tmp_path / "model")
-    served.model = export_onnx.in_float32(served.model)
-    expected = Predictor(served, 4)(TEXTS)
-    served.use_onnx()
-    found = Predictor(served, 4)(TEXTS)
-    assert found.keys() == expected.keys()
-    for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-5)
-
-
 def test_the_comparison_counts_other_answers(folders):
     served = read_model(folders / "sigmoid")
     outputs = Predictor(served, 4)(TEXTS[:1])

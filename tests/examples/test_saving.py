@@ -152,6 +152,22 @@ def test_bfloat16_is_near(saved):
     assert np.abs(found["scores"] - expected["scores"]).max() > 0
 
 
+@pytest.mark.parametrize("row", ["sigmoid", pytest.param("bilstm_attention", marks=pytest.mark.slow)])
+def test_a_model_that_trained_in_mixed_precision_is_kept_in_float32(row, tmp_path, monkeypatch):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        folder = tmp_path / "model"
+        model, task = save_row(row, folder, tmp_path / "encoder", monkeypatch, THRESHOLDS)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("classifier").compute_dtype == "bfloat16"
+    served = read_model(folder)
+    assert {layer.compute_dtype for layer in served.model.layers if layer.weights} == {"float32"}
+    same(Predictor(served, 4)(TEXTS), served_outputs(model, task.train[0]), near=0.05)
+    for kept, trained in zip(served.model.get_weights(), model.get_weights(), strict=False):
+        np.testing.assert_array_equal(kept, trained)
+
+
 def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch):
     folder = tmp_path / "model"
     save_row("sigmoid", folder, tmp_path / "encoder", monkeypatch)

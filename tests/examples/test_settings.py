@@ -1,5 +1,6 @@
 import sys
 
+from support import settings
 from support.data import Corpus
 from support.settings import BUNDLED_ENCODER, parse_arguments
 from support.splits import Data
@@ -16,6 +17,7 @@ import sigmoid
 from albert_checkpoints import SMALL, write_folder, write_vocabulary
 from backends import BACKEND, to_numpy
 
+POLICY = "--dtype-policy", "float32"  # told always, as the default is the machine's
 TEXTS = ["word1 unheard", "word3", "word4 unheard", "word5"]
 
 
@@ -26,6 +28,19 @@ def parse(monkeypatch):
         return parse_arguments("", ["sigmoid", "fgm", "r_drop"])[0]
 
     return parse
+
+
+@pytest.mark.parametrize("flags", ["fpu avx512_bf16 amx_bf16 amx_tile", "fpu avx2"])
+def test_bfloat16_is_the_default_where_it_is_faster(flags, parse, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
+    monkeypatch.setattr(settings, "PROCESSOR", tmp_path / "cpuinfo")
+    faster = BACKEND == "tensorflow" and "amx_bf16" in flags
+    assert parse().dtype_policy == ("mixed_bfloat16" if faster else "float32")
+    assert parse("--dtype-policy", "float32").dtype_policy == "float32"
+    monkeypatch.setattr(settings, "PROCESSOR", tmp_path / "none")  # as on other systems
+    assert parse().dtype_policy == "float32"
+    given = parse("--dtype-policy", "mixed_bfloat16")
+    assert [*given.options()] == ["--dtype-policy", "mixed_bfloat16"]
 
 
 @pytest.fixture
@@ -94,13 +109,13 @@ def test_results_of_another_encoder_or_rate_have_a_folder_of_their_own(parse, fo
 )
 def test_options_lead_to_the_same_settings(parse, options):
     settings = parse(*options.split())
-    assert sorted(settings.options()) == sorted(options.split())
+    assert sorted(settings.options()) == sorted([*options.split(), *POLICY])
     assert parse(*settings.options()) == settings
 
 
 def test_options_name_the_checkpoint_and_not_its_variant(parse, folder):
     settings = parse("--checkpoint", folder)
-    assert list(settings.options()) == ["--checkpoint", str(folder)]
+    assert list(settings.options()) == [*POLICY, "--checkpoint", str(folder)]
 
 
 def test_strength_multiplies_epsilon_and_alpha(parse):
