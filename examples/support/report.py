@@ -109,18 +109,21 @@ def points(interval):
     if interval is None:
         return "–"
     value, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in interval)
-    return f"{value} ({low} to {high})"
+    return f"{value} ({low}, {high})"
 
 
 def spent_cells(results):
-    """Where the seconds of each row went, in the first run that says it, and of all of them."""
-    rows = [next((run for run in runs if "spent" in run), {}) for runs in results.by_row().values()]
-    rows = [run for run in rows if run]
+    """Where the seconds of each row went, the median over its runs, and of all rows."""
+    rows = [[run for run in runs if "spent" in run] for runs in results.by_row().values()]
+    rows = [runs for runs in rows if runs]
     if not rows:
         return [], []
-    parts = list(rows[0]["spent"])
-    table = [[run["spent"].get(part, 0) for part in parts] for run in rows]
-    titles = [*(run["title"] for run in rows), "all"]
+    parts = list(rows[0][0]["spent"])
+    table = [
+        [statistics.median(run["spent"].get(part, 0) for run in runs) for part in parts]
+        for runs in rows
+    ]
+    titles = [*(runs[0]["title"] for runs in rows), "all"]
     table.append([sum(column) for column in zip(*table, strict=True)])
     cells = [
         [title, *(f"{value:.0f}" for value in (*values, sum(values)))]
@@ -195,8 +198,8 @@ def to_markdown(results):
         lines += [
             "## Where the time went",
             "",
-            "Seconds of one run of each row. The first step compiles, or traces; step time is what "
-            "the last column of the first table is measured in.",
+            "Seconds of a run of each row, the median over seeds. The first step compiles, or "
+            "traces; step time is what the last column of the first table is measured in.",
             "",
             *markdown_table(header, spent),
             "",

@@ -107,6 +107,7 @@ def run_row(row, settings, data, seed, live, tune=False, folder=None):
     keras.utils.set_random_seed(seed)
     task = data.task(row, seed)
     model = row.build(task)
+    model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the first step twice
     spent.until_now("model")
     watch = Watch(task, live)
     model.fit(

@@ -21,6 +21,25 @@ class Step(keras.Model):
     _over_replicas = staticmethod(embedding_gradients.gather_over_replicas)
     _num_replicas = staticmethod(embedding_gradients.num_replicas)
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """Make the function that `fit` calls, and have it traced once.
+
+        TensorFlow traces a function again if it made variables, as Keras makes the optimizer's and
+        the metrics' in the first step. Here they are there before it.
+        """
+        if self.train_function is not None and not force:
+            return self.train_function
+        super().make_train_function(force)
+        steps = self.train_function
+
+        def steps_with_variables(iterator: Any) -> Any:
+            if isinstance(iterator, tf.data.Iterator) and _is_of_tensors(iterator.element_spec):
+                _keras_internals.build_symbolically(self, iterator.element_spec)
+            return steps(iterator)
+
+        self.train_function = steps_with_variables
+        return self.train_function
+
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Compute gradients, and assign nothing before all of them are there."""
         num_operations = len(_operations())
@@ -89,6 +108,12 @@ def _read_once(variable: Any) -> Any:
     be held when the optimizer updates the variable, which would then be a copy.
     """
     return variable if tf.executing_eagerly() else tf.convert_to_tensor(variable)
+
+
+def _is_of_tensors(specs: Any) -> bool:
+    """Return whether all leaves are dense tensors whose number of dimensions is known."""
+    leaves = tf.nest.flatten(specs)
+    return all(isinstance(leaf, tf.TensorSpec) and leaf.shape.rank is not None for leaf in leaves)
 
 
 def _tensors(structure: Any) -> list[Tensor]:

@@ -12,6 +12,7 @@ from keras_mlc.losses import (
     RDropLoss,
     SparseMultilabelCategoricalCrossentropy,
 )
+from keras_mlc.metrics import MultilabelF1Score
 from keras_mlc.training import (
     FGMTrainer,
     FreeLBTrainer,
@@ -53,6 +54,19 @@ def compiled(model, loss="mse", **options):
     model.compile("sgd", loss, **options)
     model.train_on_batch(TOKENS, LABELS)
     return model
+
+
+@tensorflow_only
+@pytest.mark.parametrize("name", TRAINERS)
+def test_fit_traces_a_step_once(name):
+    trainer = TRAINERS[name](model_with())
+    traced, step = [], trainer.train_step
+    trainer.train_step = lambda data: traced.append(data) or step(data)
+    metrics = [keras.metrics.BinaryAccuracy(), MultilabelF1Score()]
+    trainer.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True), metrics=metrics)
+    for _ in range(2):
+        trainer.fit(TOKENS, LABELS, batch_size=len(TOKENS), verbose=0)
+    assert len(traced) == 1
 
 
 @tensorflow_only
