@@ -53,7 +53,7 @@ def make_table(settings, arguments, rows, data):
         (name, seed) for seed in arguments.seeds for name in rows if not data.cannot(rows[name])
     ]
     with Live(results, todo) as live:
-        live.say(*data.notes)
+        live.say(*data.notes, f"The encoder trains in {settings.dtype_policy}.")
         for row in rows.values():
             if reason := data.cannot(row):
                 live.say(f"{row.TITLE}: skipped. {reason}")
