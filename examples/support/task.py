@@ -104,8 +104,14 @@ class Task:
         return optimizer(self.settings.learning_rate, self.steps)
 
     def batches(self, batch_size=None):
-        """Shuffled training batches of (inputs, targets)."""
-        rows = tf.data.Dataset.from_tensor_slices(self.train)
+        """Shuffled training batches of (inputs, targets).
+
+        TensorFlow does not tune the dataset, whose buffers are given: the thread that would sleeps
+        ever longer, and the end of `fit` may wait for it, here for up to 25 seconds.
+        """
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        rows = tf.data.Dataset.from_tensor_slices(self.train).with_options(options)
         rows = rows.shuffle(len(self.train[1]), seed=self.seed)
         return rows.batch(batch_size or self.settings.batch_size).prefetch(2)
 
