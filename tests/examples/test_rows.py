@@ -266,6 +266,12 @@ def test_batches_are_shuffled_by_the_seed():
     assert len({str(first(seed)) for seed in range(5)}) > 1
 
 
+@pytest.mark.parametrize("name", ["sigmoid", "r_drop"])
+def test_no_thread_tunes_the_batches(name):
+    row = importlib.import_module(name)
+    assert splits.batches(row, task(corpus(3))).options().autotune.enabled is False
+
+
 def test_the_command_line_reaches_the_loader(tmp_path, monkeypatch):
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     train.write_text('body,why\n"a cat","x;y"\n"a dog","y"\n"a cow","z"\n')
