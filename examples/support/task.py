@@ -107,7 +107,7 @@ class Task:
         """Shuffled training batches of (inputs, targets).
 
         TensorFlow does not tune the dataset, whose buffers are given: the thread that would sleeps
-        ever longer, and the end of `fit` may wait for it, here for up to 25 seconds.
+        ever longer, and the end of `fit` may wait for it, for up to a minute.
         """
         options = tf.data.Options()
         options.autotune.enabled = False
