@@ -61,7 +61,7 @@ def draws(texts):
 
 @functools.lru_cache(maxsize=1000)
 def drawn_f1(cells, shape, which):
-    """Micro and macro F1 of a row's predictions in each draw, the same draws for each row, (2, R)."""
+    """Micro and macro F1 of predictions in each draw, the same draws for each row, (2, R)."""
     truth, given = unpacked({"cells": cells, "shape": shape}, which)
     right, either = (truth & given).astype("float64"), truth.astype("float64") + given
     found = [f1(drawn @ right, drawn @ either) for drawn in draws(len(truth))]

@@ -9,7 +9,6 @@ from support.predictor import Predictor
 from support.served import OnnxModel, read_model
 from support.table import DataError
 
-import keras
 import numpy as np
 import pytest
 

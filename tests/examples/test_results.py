@@ -172,7 +172,7 @@ def test_the_command_of_the_results_is_told(tmp_path):
         results.keep("r_drop", seed, lambda: scored(0.5))
         results.keep("sigmoid", seed, lambda: scored(0.5))
     told = (
-        "python examples/full_table.py --epochs 4 --dtype-policy float32 --text-column 'a b' --rows "
-        "sigmoid r_drop --seeds 1 2 --no-tune-thresholds\n"
+        "python examples/full_table.py --epochs 4 --dtype-policy float32 --text-column 'a b' "
+        "--rows sigmoid r_drop --seeds 1 2 --no-tune-thresholds\n"
     )
     assert told in to_markdown(results)

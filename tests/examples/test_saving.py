@@ -152,7 +152,9 @@ def test_bfloat16_is_near(saved):
     assert np.abs(found["scores"] - expected["scores"]).max() > 0
 
 
-@pytest.mark.parametrize("row", ["sigmoid", pytest.param("bilstm_attention", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "row", ["sigmoid", pytest.param("bilstm_attention", marks=pytest.mark.slow)]
+)
 def test_a_model_that_trained_in_mixed_precision_is_kept_in_float32(row, tmp_path, monkeypatch):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
