@@ -6,9 +6,11 @@ from support.data import load_corpus
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def float32_on_every_processor(monkeypatch):
-    monkeypatch.setattr(settings, "PROCESSOR", Path("none"))
+@pytest.fixture(autouse=True, scope="session")
+def float32_on_every_processor():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "PROCESSOR", Path("none"))
+        yield
 
 
 @pytest.fixture
