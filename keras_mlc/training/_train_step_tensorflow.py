@@ -16,6 +16,7 @@ from keras_mlc.training._lookups import LookUps
 class Step(keras.Model):
     """Trains on the gradients that `_gradients` returns."""
 
+    train_function: Any
     _first_places = staticmethod(embedding_gradients.first_places)
     _sum_by_place = staticmethod(tf.math.unsorted_segment_sum)
     _over_replicas = staticmethod(embedding_gradients.gather_over_replicas)
