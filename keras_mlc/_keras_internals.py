@@ -74,6 +74,21 @@ def track_loss(model: keras.Model, loss: Tensor, num_samples: Any) -> None:
     model._loss_tracker.update_state(loss, sample_weight=num_samples)
 
 
+def outputs_with_loss(model: keras.Model, y_pred: Any) -> list[Tensor]:
+    """Return those of the predictions that `model` was compiled with a loss of; else all of them.
+
+    Relies on `CompileLoss._flat_losses`, which have the `path` of what they are a loss of.
+    """
+    losses = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None)
+    found = {}
+    for loss in losses or []:
+        output = y_pred
+        for key in loss.path:
+            output = output[key]
+        found.update((id(each), each) for each in keras.tree.flatten(output))
+    return list(found.values()) if losses else keras.tree.flatten(y_pred)
+
+
 def build_symbolically(model: keras.Model, data: Any) -> None:
     """Build whatever of `model`, its metrics and its optimizer is not built yet.
 

@@ -5,8 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mlc._typing import Tensor
 from keras_mlc._validation import non_negative_float, one_of
-from keras_mlc.training._forward import RecordingScope, Values
+from keras_mlc.training._forward import RecordingScope, Updates, Values
+from keras_mlc.training._lookups import LookUps
 from keras_mlc.training._norms import PerBatch, PerSample, Rows
 from keras_mlc.training._trainer import Point, Setting, Trainer
 
@@ -65,21 +67,35 @@ class AdversarialTrainer(Trainer):
 
     def _norm_at(self, forward: Any, point: Point) -> Any:
         """Return how perturbations of what a pass has looked up are measured."""
-        first = forward.first_input
+        num_samples = ops.shape(forward.first_input)[0]
         if self.norm == "sample":
-            _check_samples(point.lookups, first.shape[0])
-        return NORMS[self.norm](self, point.lookups, ops.shape(first)[0])
+            num_samples = _checked(num_samples, point.lookups)
+        return NORMS[self.norm](self, point.lookups, num_samples)
 
     def _sum(self, gradients: Values, others: Values, factor: float, own: float = 1.0) -> Values:
-        """Return own * gradients + factor * others, None where both have none."""
+        """Return own * gradients + factor * others, None where both have none.
 
-        def add(value: Any, other: Any) -> Any:
-            if value is None or other is None:
+        What Keras puts in the place of a variable, such as a scale of float8, is no gradient: it
+        is that of one pass.
+        """
+        replaced = {id(v) for v in self.trainable_variables if v.overwrite_with_gradient}
+
+        def add(key: int, value: Any, other: Any) -> Any:
+            if value is None or other is None or key in replaced:
                 there, share = (other, factor) if value is None else (value, own)
-                return None if there is None else self._add(there, there, 0.0, share)
+                is_whole = there is None or key in replaced
+                return there if is_whole else self._add(there, there, 0.0, share)
             return self._add(value, other, factor, own)
 
-        return {key: add(value, others[key]) for key, value in gradients.items()}
+        return {key: add(key, value, others[key]) for key, value in gradients.items()}
+
+
+def has_gradient(point: Point) -> list[Tensor]:
+    """Return for each look-up which of its steps have a gradient, (..., 1).
+
+    Padding has none, also where the encoder knows it by a mask of its own.
+    """
+    return [ops.any(ops.not_equal(slope, 0.0), axis=-1, keepdims=True) for slope in point.slopes]
 
 
 def constant(rows: Rows) -> Rows:
@@ -88,15 +104,29 @@ def constant(rows: Rows) -> Rows:
     return [ops.stop_gradient(row) for row in rows]
 
 
-def _check_samples(lookups: Any, num_samples: int | None) -> None:
-    """Raise where the first axis of what is looked up is seen not to count the samples."""
+def _checked(num_samples: Any, lookups: LookUps) -> Any:
+    """Return the number of samples, unless the first axis of what is looked up does not count them.
+
+    A TensorFlow graph may find that out when it runs.
+    """
     for number, shift, look_up in zip(lookups.numbers, lookups.shifts, lookups.found, strict=True):
-        if look_up.samples is None and shift.shape[0] != num_samples:
-            raise ValueError(
-                '`norm="sample"` needs vectors of shape (batch, ..., features). The embedding '
-                f"{lookups.embeddings[number].matrix.path!r} returned {tuple(shift.shape)} for a "
-                f'batch of {num_samples} samples. Use `norm="batch"`.'
-            )
+        if look_up.samples is not None:
+            continue
+        size, shape = ops.shape(shift)[0], tuple(shift.shape)
+        message = (
+            '`norm="sample"` needs vectors of shape (batch, ..., features). The embedding '
+            f"{lookups.embeddings[number].matrix.path!r} returned a shape of {shape}, whose first "
+            'axis does not count the samples of the batch. Use `norm="batch"`.'
+        )
+        if isinstance(size, int) != isinstance(num_samples, int):
+            raise ValueError(message)
+        if not isinstance(size, int):
+            from keras_mlc._missing_ops_tensorflow import after_assert
+
+            num_samples = after_assert(ops.equal(size, num_samples), message, num_samples)
+        elif size != num_samples:
+            raise ValueError(message)
+    return num_samples
 
 
 class RandomStart(AdversarialTrainer):
@@ -107,14 +137,19 @@ class RandomStart(AdversarialTrainer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def _noise(self, norm: Any, values: Values, length: float) -> tuple[Rows, Values]:
-        """Return rows in a random direction, and what drawing it updates."""
+    def _noise(
+        self, norm: Any, values: Values, length: float, takes_part: list[Tensor]
+    ) -> tuple[Rows, Updates]:
+        """Return rows in a random direction, 0 where nothing takes part, and what it updates."""
         with RecordingScope(values) as scope:
             drawn = [
                 keras.random.normal(ops.shape(shift), dtype=shift.dtype, seed=self.seed_generator)
                 for shift in norm.lookups.shifts
             ]
-        return norm.scaled(norm.rows(drawn), length), scope.updates
+        noise = [
+            ops.where(steps, each, 0.0) for steps, each in zip(takes_part, drawn, strict=True)
+        ]
+        return norm.scaled(norm.rows(noise), length), scope.updates
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, with the model's own configuration."""

@@ -48,6 +48,8 @@ class LookUps:
         self.embeddings, self.containers = embeddings, containers
         self.given, self.wanted = shifts, wanted
         self.watch: Callable[[Tensor], Tensor] = lambda shift: shift
+        self.trace: Callable[[], Any] = lambda: None
+        """What compiles the running code: what a look-up returns can be moved within it alone."""
         self.found: list[LookUp] = []
         self.numbers: list[int] = []  # of each look-up's embedding
         self.shifts: list[Tensor] = []
@@ -56,6 +58,7 @@ class LookUps:
 
     def __enter__(self) -> "LookUps":
         self.found, self.numbers, self.shifts = [], [], []
+        self._traced = self.trace()
         for layer in (*self.containers, *(layer for layer, _ in self.embeddings)):
             self._stack.enter_context(_replaced(layer, "rematerialized_call", _just_call))
         for number, (layer, _) in enumerate(self.embeddings):
@@ -73,21 +76,29 @@ class LookUps:
                 "vectors at every call on a batch."
             )
 
-    def _move(self, number: int, call: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def _move(self, number: int, call: Any, *args: Any, **kwargs: Any) -> Any:
         """Return what `call`, a layer's, returns, moved."""
         layer = self.embeddings[number].layer
-        arguments = inspect.signature(type(layer).call).bind_partial(layer, inputs, *args, **kwargs)
+        arguments = inspect.signature(type(layer).call).bind_partial(layer, *args, **kwargs)
         if number in self._open or arguments.arguments.get("reverse"):
-            return call(inputs, *args, **kwargs)
+            return call(*args, **kwargs)
+        if self.trace() != self._traced:
+            raise ValueError(
+                f"The embedding layer {layer.name!r} is called inside of a function that is "
+                "compiled by itself, such as that of `keras.ops.map`, `cond`, `scan` or "
+                "`while_loop`, where what it returns cannot be moved. Call it before, on the whole "
+                "batch, and use the vectors there."
+            )
         self._open.add(number)  # A call within a call is moved once.
         try:
-            vectors = call(inputs, *args, **kwargs)
+            vectors = call(*args, **kwargs)
         finally:
             self._open.remove(number)
+        inputs = args[0] if args else _first_argument(arguments)
         ids, mask = _ids(layer, inputs, vectors, arguments), _mask(layer, inputs, vectors)
         is_ragged = hasattr(vectors, "with_flat_values")
         flat = vectors.flat_values if is_ragged else vectors
-        samples = vectors.value_rowids() if is_ragged else None
+        samples = _samples(vectors) if is_ragged else None
         moved = flat + ops.cast(self._shift(flat), flat.dtype)
         moved = vectors.with_flat_values(moved) if is_ragged else moved
         self.found.append(LookUp(ids, _like(mask, flat), samples))
@@ -150,6 +161,13 @@ def _just_call(_: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
     return call
 
 
+def _first_argument(arguments: inspect.BoundArguments) -> Any:
+    """Return the first argument of a method that was called by keywords alone."""
+    parameter = list(arguments.signature.parameters.values())[1]
+    value = arguments.arguments[parameter.name]
+    return next(iter(value.values())) if parameter.kind == parameter.VAR_KEYWORD else value
+
+
 def _ids(layer: keras.Layer, inputs: Any, vectors: Any, arguments: Any) -> Tensor:
     """Return the rows that `layer` has looked up, as far as its inputs say which."""
     if hasattr(vectors, "with_flat_values"):
@@ -171,6 +189,14 @@ def _ids(layer: keras.Layer, inputs: Any, vectors: Any, arguments: Any) -> Tenso
             f"{tuple(vectors.shape)}. Pass as `embedding` the layer that looks the vectors up."
         )
     return ops.cast(ids, "int32")
+
+
+def _samples(vectors: Any) -> Tensor:
+    """Return the first index of each of the flat values of a ragged tensor."""
+    samples, *others = vectors.nested_value_rowids()
+    for rows in others:
+        samples = ops.take(samples, rows)
+    return samples
 
 
 def _mask(layer: keras.Layer, inputs: Any, vectors: Any) -> Any:

@@ -64,14 +64,24 @@ class PerBatch(_Norm):
         self.places: list[Tensor] = [None] * len(lookups.found)  # of each look-up's vectors
         self.all_places: list[Tensor] = []  # an embedding, over all replicas
         for number, (layer, matrix) in enumerate(lookups.embeddings):
-            own = self._of(number)
-            ids = {place: _row(lookups.found[place].ids, layer, matrix) for place in own}
-            flat = [ops.reshape(ids[place], (-1,)) for place in own]
-            all_ids = step._over_replicas(ops.concatenate(flat))
-            find = _Finder(step, all_ids, layer, matrix)
-            self.all_places.append(find(all_ids))
-            for place in own:
-                self.places[place] = find(ids[place])
+            ids = [lookups.found[place].ids for place in self._of(number)]
+            own_ids = ops.concatenate([ops.reshape(each, (-1,)) for each in ids])
+            own_ids, size = _rows(own_ids, layer, matrix)
+            all_ids = step._over_replicas(own_ids)
+            if size is None:  # The numbers of the ids stand in their place.
+                num_ids = ops.shape(all_ids)[0]
+                numbers = step._numbered(ops.concatenate([all_ids, own_ids]))
+                all_ids, own_ids = numbers[:num_ids], numbers[num_ids:]
+                size = ops.shape(numbers)[0]
+            # Nothing here may sort: under XLA on TensorFlow a sort, or a `top_k`, makes random
+            # numbers slow.
+            table = step._first_places(all_ids, size)
+            self.all_places.append(ops.take(table, all_ids))
+            places, start = ops.take(table, own_ids), 0
+            for place, each in zip(self._of(number), ids, strict=True):
+                end = start + ops.size(each)
+                self.places[place] = ops.reshape(places[start:end], ops.shape(each))
+                start = end
 
     def _of(self, number: int) -> list[int]:
         return [i for i, other in enumerate(self.lookups.numbers) if other == number]
@@ -122,12 +132,10 @@ class PerSample(_Norm):
         """Return the norm of each text."""
         total = ops.zeros((self.num_samples,), rows[0].dtype)
         for row, look_up in zip(rows, self.lookups.found, strict=True):
-            squares = ops.square(row)
-            if look_up.samples is None:
-                total += ops.sum(squares, axis=tuple(range(1, len(row.shape))))
-            else:
-                squares = ops.sum(squares, axis=-1)
-                total += self.step._sum_by_place(squares, look_up.samples, self.num_samples)
+            squares = ops.sum(ops.square(row), axis=tuple(range(1, len(row.shape))))
+            if look_up.samples is not None:
+                squares = self.step._sum_by_place(squares, look_up.samples, self.num_samples)
+            total += squares
         return ops.sqrt(total)
 
     def _divisor(self, norm: Tensor) -> Tensor:
@@ -143,38 +151,17 @@ class PerSample(_Norm):
         return found
 
 
-class _Finder:
-    """Finds the first of the places of a token, by a table or, for own layers, by comparing.
+def _rows(ids: Tensor, layer: Any, matrix: Any) -> tuple[Tensor, int | None]:
+    """Return ids as Keras counts them, and their number where it is known.
 
-    Nothing here may sort: under XLA on TensorFlow a sort, or a `top_k`, makes random numbers dear.
+    Negative ones count from the end; of unknown ones, any is taken. A layer's own `call` may know
+    other ids than the matrix has rows.
     """
-
-    def __init__(self, step: Any, ids: Tensor, layer: Any, matrix: Any) -> None:
-        self.ids = ids
-        size = _num_rows(layer, matrix)
-        self.table = None if size is None else step._first_places(ids, size)
-
-    def __call__(self, ids: Tensor) -> Tensor:
-        """Return a place for each of the ids, of their shape."""
-        if self.table is not None:
-            return ops.take(self.table, ids)
-        is_there = ops.equal(ops.expand_dims(ids, -1), self.ids)
-        return ops.cast(ops.argmax(ops.cast(is_there, "int32"), axis=-1), "int32")
-
-
-def _num_rows(layer: Any, matrix: Any) -> int | None:
-    """Return how many ids a layer knows, None where its own `call` may know others."""
     package = getattr(type(layer).call, "__module__", "").partition(".")[0]
-    return getattr(layer, "input_dim", matrix.shape[0]) if package in _KNOWN else None
-
-
-_KNOWN = "keras", "keras_hub"
-
-
-def _row(ids: Tensor, layer: Any, matrix: Any) -> Tensor:
-    """Return ids as Keras counts them: negative ones from the end; of unknown ones, any."""
-    size = _num_rows(layer, matrix)
-    return ids if size is None else ops.clip(ops.where(ids < 0, ids + size, ids), 0, size - 1)
+    if package not in ("keras", "keras_hub"):
+        return ids, None
+    size = getattr(layer, "input_dim", matrix.shape[0])
+    return ops.clip(ops.where(ids < 0, ids + size, ids), 0, size - 1), size
 
 
 def _unpadded(vectors: Tensor, mask: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import keras
 from jax import numpy as jnp
+from jax.extend.core import get_opaque_trace_state
 
 from keras_mlc import _keras_internals
 from keras_mlc._typing import Tensor
@@ -34,11 +35,17 @@ class Taken:
 class Step(keras.Model):
     """Trains on the gradients that `_gradients` returns."""
 
+    _resolved = None
     _taken: "Taken | None" = None
 
     @staticmethod
     def _first_places(ids: Tensor, size: int) -> Tensor:
         return jax.ops.segment_min(jnp.arange(ids.size, dtype="int32"), ids, size)
+
+    @staticmethod
+    def _numbered(ids: Tensor) -> Tensor:
+        """Return a number below that of the ids for each, the same for those that are equal."""
+        return jnp.unique(ids, return_inverse=True, size=ids.size)[1]
 
     _sum_by_place = staticmethod(jax.ops.segment_sum)
 
@@ -49,6 +56,16 @@ class Step(keras.Model):
     @staticmethod
     def _num_replicas() -> int:
         return 1
+
+    _trace = staticmethod(get_opaque_trace_state)
+
+    @staticmethod
+    def _foreign_variables() -> list[Any]:
+        return []  # JAX itself has no variables.
+
+    @staticmethod
+    def _assign_foreign(variables: list[Any], values: list[Any]) -> None:
+        pass
 
     def make_train_function(self, force: bool = False) -> Any:
         """Make it as Keras does, anew also where JAX remembers an equal function."""
@@ -85,7 +102,7 @@ class Step(keras.Model):
         found, clean, _ = self._gradients(forward, values, weights)
         gradients = [found[id(v)] for v in weights]
 
-        after = {**values, **clean.updates}
+        after = {**values, **{key: value for key, (_, value) in clean.updates.items()}}
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             is_finite = self.optimizer.check_finite(gradients)
             for key in map(id, others):

@@ -16,11 +16,33 @@ from keras_mlc.training._lookups import LookUps
 class Step(keras.Model):
     """Trains on the gradients that `_gradients` returns."""
 
+    _resolved = None
     train_function: Any
     _first_places = staticmethod(embedding_gradients.first_places)
+    def _numbered(self, ids: Tensor) -> Tensor:
+        """Return a number below that of the ids for each, the same for those that are equal."""
+        if not self.jit_compile:
+            return tf.unique(ids).idx
+        # XLA would have to sort.
+        is_equal = tf.cast(ids[:, None] == ids[None], tf.int32)
+        return tf.argmax(is_equal, axis=-1, output_type=tf.int32)
+
     _sum_by_place = staticmethod(tf.math.unsorted_segment_sum)
     _over_replicas = staticmethod(embedding_gradients.gather_over_replicas)
     _num_replicas = staticmethod(embedding_gradients.num_replicas)
+
+    @staticmethod
+    def _trace() -> Any:
+        return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+
+    def _foreign_variables(self) -> list[tf.Variable]:
+        found = tf.train.TrackableView(self.model).descendants()
+        return [each for each in found if isinstance(each, tf.Variable)]
+
+    @staticmethod
+    def _assign_foreign(variables: list[tf.Variable], values: list[Tensor]) -> None:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Make the function that `fit` calls, and have it traced once.
@@ -62,6 +84,7 @@ class Step(keras.Model):
         results = [gradients, clean.loss, others, [value for _, value in state]]
         side_effects = [op for op in _operations()[num_operations:] if op.op_def.is_stateful]
         with tf.control_dependencies([*_tensors(results), *side_effects]):
+            forward.assign_foreign()
             apply(self.optimizer, gradients, weights, state)
         return logs
 

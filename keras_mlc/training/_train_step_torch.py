@@ -16,11 +16,26 @@ from keras_mlc.training._lookups import LookUps
 class Step(keras.Model):
     """Trains on the gradients that `_gradients` returns."""
 
+    _resolved: Callable[[], Any] | None = None
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Make it as Keras does, and look the embeddings up, which torch cannot compile."""
+        self._resolved = None
+        if self.model.built:
+            found = self._embeddings()
+            self._resolved = lambda: found
+        return super().make_train_function(force)
+
     @staticmethod
     def _first_places(ids: Tensor, size: int) -> Tensor:
         places = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
         table = torch.full((size,), len(ids), dtype=torch.int32, device=ids.device)
         return table.scatter_reduce_(0, ids.long(), places, "amin")
+
+    @staticmethod
+    def _numbered(ids: Tensor) -> Tensor:
+        """Return a number below that of the ids for each, the same for those that are equal."""
+        return torch.unique(ids, return_inverse=True)[1]
 
     @staticmethod
     def _sum_by_place(values: Tensor, places: Tensor, size: int) -> Tensor:
@@ -34,6 +49,18 @@ class Step(keras.Model):
     def _num_replicas() -> int:
         return 1
 
+    @staticmethod
+    def _trace() -> None:
+        return None  # The functions of `keras.ops.map` and its like are just called.
+
+    def _foreign_variables(self) -> list[Tensor]:
+        return list(self.buffers())
+
+    @staticmethod
+    def _assign_foreign(buffers: list[Tensor], values: list[Tensor]) -> None:
+        for buffer, value in zip(buffers, values, strict=True):
+            buffer.data.copy_(value)  # A pass that is still to be differentiated has saved it.
+
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Compute gradients, and assign nothing before all of them are there."""
         weights = self.trainable_variables
@@ -44,6 +71,7 @@ class Step(keras.Model):
         with torch.no_grad():
             state = forward.assign_metrics(clean.updates)
             logs = forward.report(clean.loss, clean.y_pred)
+            forward.assign_foreign()
             apply(self.optimizer, [found[id(v)] for v in weights], weights, state)
         return logs
 

@@ -177,6 +177,8 @@ class Trainer(_Step):
 
     def _embeddings(self) -> tuple[list[Embedding], list[keras.Layer]]:
         """Return the embeddings, and the layers that contain one."""
+        if self._resolved is not None:
+            return self._resolved()
         found = self._located()
         containers = {id(c): c for layer, _ in found for c in ancestors(self.model, layer)}
         return found, list(containers.values())
@@ -193,6 +195,7 @@ class Trainer(_Step):
     ) -> Point:
         """Return the gradients where the look-ups are moved by shifts; slopes where wanted."""
         lookups = LookUps(forward.embeddings, forward.containers, shifts, wanted)
+        lookups.trace = self._trace
         gradients, slopes, found = self._differentiate(
             lambda values: forward(values, objective), values, variables, lookups, twice
         )

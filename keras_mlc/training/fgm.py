@@ -53,8 +53,7 @@ class FGMTrainer(AdversarialTrainer):
             the whole batch.
         clean_weight: Weight c of the clean gradient, 0 or more: the update uses the adversarial
             gradient + c · the clean gradient. 0 trains on the adversarial gradient alone.
-        norm: `"batch"` or `"sample"`, whose norm is `epsilon`: see above. For a layer with a `call`
-            of its own, `"batch"` compares all tokens of the batch with each other.
+        norm: `"batch"` or `"sample"`, whose norm is `epsilon`: see above.
         **kwargs: `name`, `dtype` (default: the model's) and `trainable` of a `keras.Model`.
 
     Call arguments:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import keras
 
 from keras_mlc._validation import non_negative_float, positive_int
-from keras_mlc.training._ascent import RandomStart
+from keras_mlc.training._ascent import RandomStart, has_gradient
 from keras_mlc.training._trainer import Setting
 
 
@@ -24,7 +24,8 @@ class FreeLBTrainer(RandomStart):
 
     All else is as in `keras_mlc.training.FGMTrainer`: what a perturbation is and moves, the clean
     pass that is reported, what a step may change. With an `initial_norm` of 0 the clean pass is the
-    first point; else it is one more pass forward.
+    first point; else it is one more pass forward and back, by whose gradient the random perturbation
+    leaves out the steps that take no part in the loss, such as padding.
 
     Args:
         model: The `keras.Model` to train. It need not be compiled.
@@ -97,12 +98,12 @@ class FreeLBTrainer(RandomStart):
         """Return the mean of the gradients on the way, and the clean pass."""
         is_random = self.initial_norm > 0
         point = clean = self._at(
-            forward, values, [] if is_random else weights, wanted=self.steps > 1 and not is_random
+            forward, values, [] if is_random else weights, wanted=is_random or self.steps > 1
         )
         norm, rows, found = self._norm_at(forward, clean), None, clean.found
         if is_random:
             length = min(self.initial_norm, self.epsilon)
-            rows, updates = self._noise(norm, values, length)
+            rows, updates = self._noise(norm, values, length, has_gradient(clean))
             found = found._replace(updates={**found.updates, **updates})
             point = self._at(forward, values, weights, norm.shifts(rows), wanted=self.steps > 1)
         mean = point.gradients

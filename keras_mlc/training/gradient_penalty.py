@@ -81,6 +81,12 @@ class GradientPenaltyTrainer(Trainer):
 
     def _gradients(self, forward: Any, values: Any, weights: list[Any]) -> Any:
         """Return the gradients of the loss with its penalty, and the pass."""
+        is_float8 = any(weight.overwrite_with_gradient for weight in weights)
+        if is_float8 and keras.backend.backend() == "jax":
+            raise ValueError(
+                "`GradientPenaltyTrainer` cannot train layers that are quantized to float8 on JAX, "
+                "whose second derivatives are NaN there. Quantize the model after training."
+            )
 
         def penalized(values: Any) -> tuple[Tensor, Any]:
             point = self._at(forward, values, [], twice=True)

@@ -9,8 +9,10 @@ from keras_mlc import _keras_internals
 from keras_mlc._dtypes import widened
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import non_negative_float, one_of
-from keras_mlc.training._ascent import RandomStart, constant
-from keras_mlc.training._trainer import Setting
+from keras_mlc.losses._activation import warn_of_activation
+from keras_mlc.losses._labels import Check, check_probabilities
+from keras_mlc.training._ascent import RandomStart, constant, has_gradient
+from keras_mlc.training._trainer import Point, Setting
 
 PROBE = 0.1
 """How far to look for the worst direction, in parts of the perturbation."""
@@ -102,21 +104,22 @@ class VATTrainer(RandomStart):
         self.weight = weight
         self.divergence = divergence
         self.from_logits = bool(from_logits)
+        self._has_warned = False
 
     def _gradients(self, forward: Any, values: Any, weights: list[Any]) -> Any:
         """Return the gradients of the loss with the divergence, and the clean pass with it."""
-        clean = self._at(forward, values, weights, wanted=False)
-        norm = self._norm_at(forward, clean)
+        clean = self._at(forward, values, weights)
+        norm, targets = self._norm_at(forward, clean), self._compared(clean.found.y_pred)
+        self._warn_of_activation(targets)
         # Keras adds up what the replicas derive, and divides each loss by their number.
         share = 1 / self._num_replicas()
 
         def divergence(y_pred: Any) -> Tensor:
-            pairs = zip(
-                keras.tree.flatten(clean.found.y_pred), keras.tree.flatten(y_pred), strict=True
-            )
+            pairs = zip(targets, self._compared(y_pred), strict=True)
             return share * sum(self._mean_divergence(target, y_pred) for target, y_pred in pairs)
 
-        rows, updates = self._noise(norm, values, PROBE * self.epsilon)
+        takes_part = self._takes_part(clean, norm.num_samples)
+        rows, updates = self._noise(norm, values, PROBE * self.epsilon, takes_part)
         probe = self._at(forward, values, [], norm.shifts(rows), objective=divergence)
         rows = norm.scaled(constant(norm.rows(probe.slopes)), self.epsilon)
         point = self._at(forward, values, weights, norm.shifts(rows), False, divergence)
@@ -125,15 +128,40 @@ class VATTrainer(RandomStart):
         found = clean.found._replace(loss=loss, updates={**clean.found.updates, **updates})
         return self._sum(clean.gradients, point.gradients, self.weight), found, loss
 
+    def _compared(self, y_pred: Any) -> list[Tensor]:
+        return _keras_internals.outputs_with_loss(self, y_pred)
+
+    def _warn_of_activation(self, predictions: list[Tensor]) -> None:
+        for y_pred in predictions:
+            if self.from_logits and not self._has_warned:
+                self._has_warned = warn_of_activation(y_pred, f"{type(self).__name__}")
+
+    def _takes_part(self, clean: Point, num_samples: Any) -> list[Tensor]:
+        """Return which steps to move: those with a gradient, and all of a text without any.
+
+        Such a text has no labels, and which of its steps count the probe will tell.
+        """
+        found = []
+        for steps, look_up in zip(has_gradient(clean), clean.lookups.found, strict=True):
+            if look_up.samples is None:
+                texts = ops.any(steps, axis=tuple(range(1, len(steps.shape))), keepdims=True)
+            else:
+                counts = ops.cast(steps, "int32")
+                counts = self._sum_by_place(counts, look_up.samples, num_samples)
+                texts = ops.take(counts, look_up.samples, axis=0) > 0
+            found.append(ops.logical_or(steps, ops.logical_not(texts)))
+        return found
+
     def _mean_divergence(self, target: Tensor, y_pred: Tensor) -> Tensor:
         """Return KL(target || y_pred), summed over the labels and averaged over all else."""
-        target = ops.stop_gradient(target)
-        rows = divergence_of(widened(target), widened(y_pred), self.divergence, self.from_logits)
-        mask = _keras_internals.mask_of(y_pred)
-        if mask is None:
-            return ops.mean(rows)
-        mask = ops.cast(mask, rows.dtype)
-        return ops.sum(rows * mask) / ops.maximum(ops.sum(mask), 1.0)
+        mask, check = _keras_internals.mask_of(y_pred), Check()
+        target, y_pred = ops.stop_gradient(widened(target)), widened(y_pred)
+        if not self.from_logits:
+            target, y_pred = (check_probabilities(check, each) for each in (target, y_pred))
+        rows = divergence_of(target, y_pred, self.divergence, self.from_logits)
+        weights = ops.ones_like(rows) if mask is None else ops.cast(mask, rows.dtype)
+        # A replica may have no rows.
+        return check.mark(ops.sum(rows * weights) / ops.maximum(ops.sum(weights), 1.0))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, with the model's own configuration."""
