@@ -96,7 +96,8 @@ def gain(truth, runs, controls, is_trained=True):
 
     Args:
         truth: (N, C) labels, as booleans.
-        runs, controls: (N, C) predictions of each seed.
+        runs: (N, C) predictions of each seed of the row.
+        controls: The same of its control.
         is_trained: Whether the control depends on a seed. Where a row that does has only one, there
             is no interval: NaN.
     """

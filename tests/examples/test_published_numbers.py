@@ -41,7 +41,8 @@ def trained(truth, wrong, random):
 def rows(seed, wrong, others_wrong):
     random = np.random.default_rng(seed)
     truth = random.random((TEXTS, LABELS)) < 0.4
-    return truth, *([trained(truth, w, random) for _ in range(SEEDS)] for w in (wrong, others_wrong))
+    own, others = ([trained(truth, w, random) for _ in range(SEEDS)] for w in (wrong, others_wrong))
+    return truth, own, others
 
 
 def test_a_row_beside_itself_shows_no_difference():
@@ -55,8 +56,9 @@ def test_a_row_beside_itself_shows_no_difference():
 
 def test_a_gain_is_the_difference_of_scikit_learns_scores():
     truth, own, other = rows(0, 0.1, 0.3)
-    for (value, low, high), average in zip(gain(truth, own, other), ("micro", "macro"), strict=True):
-        scores = [[f1_score(truth, each, average=average) for each in side] for side in (own, other)]
+    averages = "micro", "macro"
+    for (value, low, high), average in zip(gain(truth, own, other), averages, strict=True):
+        scores = [[f1_score(truth, x, average=average) for x in side] for side in (own, other)]
         assert value == pytest.approx(np.subtract(*np.mean(scores, axis=1)))
         assert 0 < low < value < high
 
