@@ -110,9 +110,8 @@ def main():
                         "ratio": spread(ratios(seconds["ours"], seconds["stock"])),
                     }
                 )
-    print_table(
-        rows, f"{options.repeats} turns, {options.batch_size} × {LENGTH} × {FEATURES}.", options
-    )
+    note = f"Medians (quartiles) of {options.repeats} turns, {options.batch_size} × {LENGTH} × {FEATURES}."
+    print_table(rows, note, options)
 
 
 if __name__ == "__main__":

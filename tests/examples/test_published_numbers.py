@@ -8,6 +8,7 @@ from sklearn.metrics import f1_score
 
 sys.path.append(str(Path(__file__).parents[2] / "docs/scripts"))
 
+import benchmark_tables
 import result_tables
 from marks import fill, marks
 from result_tables import PAGES, ROOT, filled, gain, put
@@ -25,6 +26,12 @@ def test_the_pages_show_what_the_files_have(page):
     text = page.read_text(encoding="utf-8")
     assert marks(text)
     assert filled(page) == text, "run docs/scripts/result_tables.py"
+
+
+def test_the_page_of_benchmarks_shows_every_file():
+    page = benchmark_tables.PAGE.read_text(encoding="utf-8")
+    assert benchmark_tables.filled() == page, "run docs/scripts/benchmark_tables.py"
+    assert sorted(marks(page)) == sorted(file.name for file in benchmark_tables.RESULTS.glob("*"))
 
 
 @pytest.mark.parametrize("page", ["<!-- a -->\n", "<!-- a -->\n<!-- b -->\n<!-- end -->"])
