@@ -110,7 +110,8 @@ def main():
                         "ratio": spread(ratios(seconds["ours"], seconds["stock"])),
                     }
                 )
-    note = f"Medians (quartiles) of {options.repeats} turns, {options.batch_size} × {LENGTH} × {FEATURES}."
+    shape = f"{options.batch_size} × {LENGTH} × {FEATURES}"
+    note = f"Medians (quartiles) of {options.repeats} turns, {shape}."
     print_table(rows, note, options)
 
 

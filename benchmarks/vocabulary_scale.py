@@ -92,7 +92,8 @@ def main():
             )
             del calls
             keras.utils.clear_session()
-    note = f"Medians (quartiles) of {options.repeats} turns, {options.mode}, {BATCH_SIZE} × {LENGTH} tokens."
+    shape = f"{BATCH_SIZE} × {LENGTH} tokens"
+    note = f"Medians (quartiles) of {options.repeats} turns, {options.mode}, {shape}."
     print_table(rows, note, options)
 
 
