@@ -8,6 +8,17 @@ and on TensorFlow and torch each pass draws its own dropout.
 """
 
 import keras
+from keras import ops
+
+
+def scaled(gradient, length, axes=None):
+    norm = ops.sqrt(ops.sum(ops.square(gradient), axis=axes, keepdims=True))
+    return ops.stop_gradient(length * gradient / (norm + 1e-8))
+
+
+def projected(shift, radius, axes=None):
+    norm = ops.sqrt(ops.sum(ops.square(shift), axis=axes, keepdims=True))
+    return ops.stop_gradient(shift * ops.minimum(1.0, radius / (norm + 1e-8)))
 
 
 class Parts(keras.Model):

@@ -2,7 +2,7 @@
 
 import jax
 import keras
-from by_hand import Parts, Random
+from by_hand import Parts, Random, projected, scaled
 from jax import numpy as jnp
 
 
@@ -48,16 +48,6 @@ class ByHand(Parts):
             return self.stateless(self.loss_at, weights, others, vectors, x, y)
 
         return jax.value_and_grad(loss_at, has_aux=True)(weights)
-
-
-def scaled(gradient, length, axes=None):
-    norm = jnp.sqrt(jnp.sum(jnp.square(gradient), axis=axes, keepdims=True))
-    return length * gradient / (norm + 1e-8)
-
-
-def projected(shift, radius, axes=None):
-    norm = jnp.sqrt(jnp.sum(jnp.square(shift), axis=axes, keepdims=True))
-    return shift * jnp.minimum(1.0, radius / (norm + 1e-8))
 
 
 class FGM(ByHand):

@@ -2,7 +2,7 @@
 
 import keras
 import tensorflow as tf
-from by_hand import Parts, Random
+from by_hand import Parts, Random, projected, scaled
 
 
 class ByHand(Parts):
@@ -26,16 +26,6 @@ class ByHand(Parts):
             tape.watch(vectors)
             loss = self.loss_at(vectors, x, y)
         return loss, tape.gradient(loss, vectors)
-
-
-def scaled(gradient, length, axes=None):
-    norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=axes, keepdims=True))
-    return tf.stop_gradient(length * gradient / (norm + 1e-8))
-
-
-def projected(shift, radius, axes=None):
-    norm = tf.sqrt(tf.reduce_sum(tf.square(shift), axis=axes, keepdims=True))
-    return tf.stop_gradient(shift * tf.minimum(1.0, radius / (norm + 1e-8)))
 
 
 class FGM(ByHand):

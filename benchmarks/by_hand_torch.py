@@ -2,7 +2,7 @@
 
 import keras
 import torch
-from by_hand import Parts, Random
+from by_hand import Parts, Random, projected, scaled
 from torch.autograd import grad
 from torch.nn.functional import softplus
 
@@ -28,16 +28,6 @@ class ByHand(Parts):
     def gradient_at(self, vectors, x, y):
         vectors = vectors.detach().requires_grad_()
         return grad(self.loss_at(vectors, x, y), vectors)[0]
-
-
-def scaled(gradient, length, axes=None):
-    norm = gradient.square().sum(axes, keepdim=True).sqrt()
-    return length * gradient / (norm + 1e-8)
-
-
-def projected(shift, radius, axes=None):
-    norm = shift.square().sum(axes, keepdim=True).sqrt()
-    return shift * (radius / (norm + 1e-8)).clamp(max=1.0)
 
 
 class FGM(ByHand):

@@ -110,9 +110,9 @@ def main():
                         "ratio": spread(ratios(seconds["ours"], seconds["stock"])),
                     }
                 )
-    print_table(
-        rows, f"{options.repeats} turns, {options.batch_size} × {LENGTH} × {FEATURES}.", options
-    )
+    shape = f"{options.batch_size} × {LENGTH} × {FEATURES}"
+    note = f"Medians (quartiles) of {options.repeats} turns, {shape}."
+    print_table(rows, note, options)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,8 @@ def main():
                         "bytes of labels a row": f"{targets:,}",
                     }
                 )
-    print_table(rows, f"{options.repeats} turns.", options)
+    note = f"Medians (quartiles) of {options.repeats} turns."
+    print_table(rows, note, options)
 
 
 if __name__ == "__main__":

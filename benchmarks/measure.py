@@ -3,6 +3,7 @@
 import argparse
 import gc
 import importlib.metadata
+import json
 import multiprocessing
 import os
 import platform
@@ -14,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import keras
-from results import as_markdown, write_result
+import keras_hub
 
 BACKEND = keras.backend.backend()
 MODES = {
@@ -53,6 +54,14 @@ def arguments(docstring, **defaults):
     script = f"benchmarks/{Path(sys.argv[0]).name}"
     options.command = shlex.join([*backend, "python", script, *output.parse_known_args()[1]])
     return options
+
+
+def albert_tiny(vocabulary_size=21128, dropout=0.0, **sizes):
+    """Return an encoder of albert-tiny's sizes with random weights."""
+    sizes = {"num_layers": 4, "hidden_dim": 312, "intermediate_dim": 1248, **sizes}
+    return keras_hub.models.AlbertBackbone(
+        vocabulary_size, num_heads=12, embedding_dim=128, dropout=dropout, **sizes
+    )
 
 
 def in_turn(calls, repeats):
@@ -169,15 +178,17 @@ def print_table(rows, note, options):
     The same goes to the file `options.output`, if there is one, with the command.
     """
     packages = sorted({"keras", BACKEND})
-    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
+    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
     used, there = len(os.sched_getaffinity(0)), os.cpu_count()
     cores = f"{there} CPU cores" if used == there else f"{used} of {there} CPU cores"
-    machine = f"{cores} ({platform.machine()})"
-    result = {
-        "command": options.command,
-        "table": [list(rows[0]), *(list(map(str, row.values())) for row in rows)],
-        "note": f"Medians (lower–upper quartile). {note} {', '.join(versions)}, {machine}.",
-    }
-    print(as_markdown(result), flush=True)
+    note = f"{note} {versions}, {cores} ({platform.machine()})."
+    table = [list(rows[0]), *(list(map(str, row.values())) for row in rows)]
+    for cells in (table[0], ["---"] * len(table[0]), *table[1:]):
+        print(f"| {' | '.join(cells)} |")
+    print(f"\n{note}", flush=True)
     if options.output:
-        write_result(result, options.output)
+        lines = ",\n    ".join(json.dumps(cells, ensure_ascii=False) for cells in table)
+        result = {"command": options.command, "table": [], "note": note}
+        text = json.dumps(result, indent=2, ensure_ascii=False)
+        text = text.replace('"table": []', f'"table": [\n    {lines}\n  ]')
+        options.output.write_text(text + "\n", encoding="utf-8")

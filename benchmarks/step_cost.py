@@ -24,12 +24,20 @@ part of what compiled code costs. `--dropout 0` leaves it, and R-Drop, out.
 """
 
 import importlib
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
-from measure import BACKEND, MODES, arguments, in_turn, milliseconds, print_table, ratios, spread
+from measure import (
+    BACKEND,
+    MODES,
+    albert_tiny,
+    arguments,
+    in_turn,
+    milliseconds,
+    print_table,
+    ratios,
+    spread,
+)
 
 from keras_mlc.data import repeat_pairs
 from keras_mlc.losses import GradientPenaltyLoss, RDropLoss
@@ -41,16 +49,13 @@ from keras_mlc.training import (
     VATTrainer,
 )
 
-sys.path.append(str(Path(__file__).parents[1] / "examples"))
-from support.albert_tiny import albert_tiny
-
 by_hand = importlib.import_module(f"by_hand_{BACKEND}")
 VOCABULARY, LABELS, LENGTH, DROPOUT = 21128, 65, 64, 0.1
 
 
 def classifier(dropout=0.0):
-    encoder = albert_tiny(vocabulary_size=VOCABULARY, dropout=dropout)
-    scores = keras.layers.Dense(LABELS, name="classifier")(encoder.output[:, 0])
+    encoder = albert_tiny(VOCABULARY, dropout)
+    scores = keras.layers.Dense(LABELS, name="classifier")(encoder.output["sequence_output"][:, 0])
     return keras.Model(encoder.input, scores)
 
 
@@ -162,7 +167,8 @@ def main():
                 for name, other in compared
             ]
             keras.utils.clear_session()
-    print_table(rows, f"{options.repeats} turns, dropout of {options.dropout}.", options)
+    note = f"Medians (quartiles) of {options.repeats} turns, dropout of {options.dropout}."
+    print_table(rows, note, options)
 
 
 if __name__ == "__main__":

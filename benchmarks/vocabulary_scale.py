@@ -92,9 +92,9 @@ def main():
             )
             del calls
             keras.utils.clear_session()
-    print_table(
-        rows, f"{options.repeats} turns, {options.mode}, {BATCH_SIZE} × {LENGTH} tokens.", options
-    )
+    shape = f"{BATCH_SIZE} × {LENGTH} tokens"
+    note = f"Medians (quartiles) of {options.repeats} turns, {options.mode}, {shape}."
+    print_table(rows, note, options)
 
 
 if __name__ == "__main__":

@@ -1,33 +1,32 @@
 """What MkDocs does not do by itself; `mkdocs.yml` names this file under `hooks`.
 
-- Pages without a file in docs/: one for each public symbol, the notebooks, and copies of what
-  stands at the top of the repository.
-- Links that lead out of docs/, as GitHub resolves them, go to the repository. Addresses of other
-  sites are looked at, not visited.
+- A page for each public symbol, and copies of the changelog and of CONTRIBUTING.md.
+- Links that lead out of docs/, as GitHub resolves them, go to the repository.
+- Formulas become MathML, which browsers draw without a script and without a network.
+- The Chinese pages in docs/zh have the names of the English ones; each page leads to its twin.
 
-`languages.py` and `typography.py` are hooks too, `docstrings.py` reads docstrings for mkdocstrings,
-`theme/` changes what the theme shows, `words.txt` are Chinese words for the search. `test_site.py`
-tests all of it (`pytest --no-cov docs/test_site.py`).
+`docstrings.py` reads docstrings for mkdocstrings, `theme/` changes what the theme shows,
+`words.txt` are Chinese words for the search. `pytest --no-cov docs/test_site.py` tests all of it.
 """
 
 import functools
-import logging
+import html
 import posixpath
 import re
 from pathlib import Path
 
 import griffe
-import notebooks
+from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
-LOG = logging.getLogger("mkdocs.hooks")
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
 COPIES = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|[#/])([^)#\s]+)")
-EXTERNAL = re.compile(r"\]\(([a-z]+:[^)]*)\)")
-URL = re.compile(r"https://[\w-]+(\.[\w-]+)+(:\d+)?(/[^\s\"'<>]*)?")
+FORMULA = re.compile(
+    r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([。，、；：）]?)', re.DOTALL
+)
+BAR = re.compile("<mo>(?=&#x(?:02016|0007C);)")  # of a norm: as in TeX, as high as it is
 
 
 @functools.cache
@@ -47,36 +46,14 @@ def public_symbols():
 
 
 def on_config(config):
-    """Put the pages of folders into the navigation."""
-    config.nav = list(_expand(config.nav))
-
-
-def _expand(items):
-    for item in items:
-        title, value = next(iter(item.items())) if isinstance(item, dict) else (None, item)
-        if isinstance(value, list):
-            yield {title: list(_expand(value))}
-        elif not value.endswith("/"):
-            yield item
-        else:
-            pages = _pages(value)
-            yield from [{title: pages}] if title else pages
-
-
-def _pages(folder):
-    if folder == "api/":
-        return [f"api/{name}.md" for name in public_symbols()]
-    paths = {
-        path: path.relative_to(DOCS).as_posix() for path in sorted(DOCS.glob(f"{folder}**/*.md"))
-    }
-    if folder == "results/":
-        return [{path.parent.name: uri} for path, uri in paths.items() if path.name == "results.md"]
-    return list(paths.values())
+    """Put the pages of the symbols into the navigation."""
+    (api,) = (item for item in config.nav if "API" in item)
+    api["API"] = [f"api/{name}.md" for name in public_symbols()]
 
 
 def on_files(files, config):
     """Add the pages that have no file in docs/."""
-    pages = {"examples.md": notebooks.overview(config.repo_url)}
+    pages = {page: (ROOT / source).read_text(encoding="utf-8") for page, source in COPIES.items()}
     for name, (path, symbol) in public_symbols().items():
         methods = [
             method.name
@@ -86,10 +63,6 @@ def on_files(files, config):
         pages[f"api/{name}.md"] = (
             f"---\ntitle: {name}\n---\n\n::: {path}\n    options:\n      members: {methods}\n"
         )
-    for name in notebooks.SCRIPTS:
-        pages[f"notebooks/{name}.ipynb"] = notebooks.as_text(name, config.repo_url)
-    for page, source in COPIES.items():
-        pages[page] = (ROOT / source).read_text(encoding="utf-8")
     for page, content in pages.items():
         files.append(File.generated(config, page, content=content))
 
@@ -108,13 +81,8 @@ def on_page_markdown(markdown, page, config, files):
             return match[1]  # MkDocs tells of it
         return f"{config.repo_url}/{'tree' if (ROOT / target).is_dir() else 'blob'}/main/{target}"
 
-    for url in EXTERNAL.findall(markdown):
-        if not URL.fullmatch(url):
-            LOG.warning("%s: no well-formed https address: %s", uri, url)
     if page.parent is None:
         page.meta["hide"] = ["navigation"]  # of one page
-    if uri.endswith("/results.md"):  # of a run: in the search below every page that explains
-        page.meta["search"] = {"boost": 1e-4}
     if "guides/" in uri:
         named = set(re.findall(r"\w+", markdown)).intersection(public_symbols())
         links = (
@@ -123,3 +91,30 @@ def on_page_markdown(markdown, page, config, files):
         markdown += f"\n\nAPI: {', '.join(links)}\n"
     # GitHub reads Markdown inside of <details> by itself
     return LINK.sub(resolve, markdown).replace("<details>", '<details markdown="1">')
+
+
+def on_page_content(content, **_):
+    """Draw the formulas."""
+
+    def draw(match):
+        display = "inline" if match[1] == "span" else "block"
+        formula = convert(html.unescape(match[2]), display=display)
+        formula = BAR.sub('<mo stretchy="false">', formula)
+        if match[1] == "div":
+            return f'<div class="arithmatex">{formula}</div>'
+        # in Chinese a line may end before any sign, but must not begin with these
+        return f'<span class="unbroken">{formula}{match[3]}</span>' if match[3] else formula
+
+    return FORMULA.sub(draw, content)
+
+
+def on_page_context(context, page, config, nav):
+    """Choose the language of the theme, and what the language switch leads to."""
+    uri = page.file.src_uri
+    config.theme["language"] = "zh" if uri.startswith("zh/") else "en"
+    urls = {each.file.src_uri: each.url for each in nav.pages}
+    english = uri.removeprefix("zh/")
+    context["languages"] = [
+        ("English", "en", urls.get(english, urls["index.md"])),
+        ("中文", "zh", urls.get(f"zh/{english}", urls["zh/index.md"])),
+    ]

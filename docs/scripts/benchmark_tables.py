@@ -1,68 +1,37 @@
-"""Put the committed results of the benchmarks into their pages, each with its command.
+"""Put the results of the benchmarks into their page, each behind its command.
 
-The pages have a mark for each file in docs/benchmarks; what stands below it is written here:
+The page has a mark for each file in docs/benchmarks; what stands below it is written here:
 
     python docs/scripts/benchmark_tables.py
 """
 
-import hashlib
 import html
-import sys
+import json
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from marks import fill, markdown_table
 
-from marks import fill
-from results import as_markdown, read_result
-
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [
-    ROOT / "docs" / page
-    for page in (
-        "benchmarks.md",
-        "guides/adversarial_training.md",
-        "guides/label_thresholds.md",
-        "guides/score_calibration.md",
-        "guides/r_drop.md",
-        "recipes/class_imbalance.md",
-        "zh/guides/adversarial_training.md",
-        "zh/guides/label_thresholds.md",
-        "zh/guides/score_calibration.md",
-        "zh/guides/r_drop.md",
-        "zh/recipes/class_imbalance.md",
-    )
-]
-RESULTS = ROOT / "docs/benchmarks"
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks"
+PAGE = RESULTS.with_suffix(".md")
+LEFT_OUT = {"batch", "ms", "ms of that", "÷ floor"}  # the ratios matter
 
 
-def files_of(script):
-    """Return the result files of one of the scripts in benchmarks/."""
-    return sorted(RESULTS.glob(f"{script}*.json"))
-
-
-def digest_of(script):
-    """Return what a picture of these results carries, to tell when it is out of date."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files_of(script))).hexdigest()
-
-
-def folded(result):
+def folded(name):
     """Return a table that opens by a click on its command."""
-    remark = f", {result['remark']}" if "remark" in result else ""
-    summary = f"<summary><code>{html.escape(result['command'])}</code>{remark}</summary>"
-    return f"<details>{summary}\n\n{as_markdown(result)}\n\n</details>"
+    result = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    shown = [heading not in LEFT_OUT for heading in result["table"][0]]
+    header, *rows = (
+        [cell for cell, keep in zip(row, shown, strict=True) if keep] for row in result["table"]
+    )
+    table = markdown_table(header, rows, texts=len(header))
+    summary = f"<summary><code>{html.escape(result['command'])}</code></summary>"
+    return f"<details>{summary}\n\n{table}\n\n{result['note']}\n\n</details>"
 
 
-def filled(page):
-    """Return the page with the results as the files have them."""
-    return fill(page, lambda name: folded(read_result(RESULTS / name)))
-
-
-def main():
-    """Write the pages."""
-    for page in PAGES:
-        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
-        print(page)
+def filled():
+    """Return the page as the files have it."""
+    return fill(PAGE.read_text(encoding="utf-8"), folded)
 
 
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(filled(), encoding="utf-8")

@@ -1,275 +1,275 @@
-"""Write the pages of docs/results from the results of the runs, each in its results.json.
-
-A run's results.md and charts are made as the run itself makes them. The pages that show scores
-have a mark for each table; what stands below it is written here, in Chinese on Chinese pages:
+"""Write the tables of scores into the pages, from docs/results/*.csv.
 
     python docs/scripts/result_tables.py
+
+With the output folders of `examples/full_table.py`, first put their scores into these files, each
+under the name of its corpus:
+
+    python docs/scripts/result_tables.py debian=results goemotions=results_goemotions
+
+`results.csv` has micro and macro F1 of each seed on n test texts, at a threshold of 0 and with
+tuned thresholds, and the time of a step in those of the sigmoid row. `gains.csv` has what a row
+gains over its control in points of F1, with a 95 % interval.
 """
 
 import csv
-import functools
+import json
+import statistics
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+import numpy as np
+from marks import fill, markdown_table
 
-from support.charts import charts_of, draw_charts, save, wrapped
-from support.intervals import AT_ZERO, CONTROLS, TUNED, gain
-from support.report import markdown_table, points, summarise, to_markdown
-from support.results import Runs
-
-from chinese import translate
-from marks import fill
-
-RESULTS = Path(__file__).resolve().parents[1] / "results"
-ROOT = RESULTS.parents[1]
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs/results"
 PAGES = [
     *(ROOT / page for page in ("README.md", "README.zh-CN.md")),
-    *(ROOT / f"docs/{zh}{page}" for zh in ("", "zh/") for page in ("index.md", "choosing.md")),
-    *(ROOT / f"docs/{zh}results/README.md" for zh in ("", "zh/")),
+    *(RESULTS / "README.md", ROOT / "docs/zh/results/README.md"),
 ]
-# the charts of the Chinese page, and their texts
-SHOWN = {"debian": ("f1", "learning_curves", "cost"), "duee65": ("f1",)}
+TITLES = {
+    "tfidf": ("TF-IDF + linear SVM, tuned", "TF-IDF + 线性 SVM，调过参"),
+    "logistic_regression": ("TF-IDF + logistic regression", "TF-IDF + 逻辑回归"),
+    "sigmoid": ("sigmoid", "sigmoid"),
+    "multilabel_crossentropy": ("multi-label cross-entropy", "多标签分类交叉熵"),
+    "gradient_penalty": (
+        "multi-label cross-entropy, gradient penalty",
+        "多标签分类交叉熵，梯度惩罚",
+    ),
+    "fgm": ("multi-label cross-entropy, FGM", "多标签分类交叉熵，FGM"),
+    "attention": ("attention, sigmoid", "注意力，sigmoid"),
+    "bilstm_sigmoid": ("BiLSTM, sigmoid", "BiLSTM，sigmoid"),
+    "bilstm_multilabel_crossentropy": (
+        "BiLSTM, multi-label cross-entropy",
+        "BiLSTM，多标签分类交叉熵",
+    ),
+    "bilstm_attention": ("BiLSTM, attention, sigmoid", "BiLSTM，注意力，sigmoid"),
+    "text_cnn": ("TextCNN, sigmoid", "TextCNN，sigmoid"),
+    "r_drop": ("R-Drop, sigmoid", "R-Drop，sigmoid"),
+    "fine_grained": ("fine-grained softmax (another task)", "细粒度 softmax（另一个任务）"),
+}
+CONTROLS = {
+    "sigmoid": "tfidf",
+    "multilabel_crossentropy": "sigmoid",
+    "gradient_penalty": "multilabel_crossentropy",
+    "fgm": "multilabel_crossentropy",
+    "attention": "sigmoid",
+    "bilstm_attention": "bilstm_sigmoid",
+    "text_cnn": "sigmoid",
+    "r_drop": "sigmoid",
+}
+"""For each row, the row that has all but its piece; for the plain one, the thing to beat."""
+AT_ZERO, TUNED = "at_0", "tuned"
+SCORES = {
+    "micro": "micro F1",
+    "macro": "macro F1",
+    "micro_tuned": "micro F1, tuned",
+    "macro_tuned": "macro F1, tuned",
+}
 CHINESE = {
-    "f1": {"micro F1 on the test rows (the axis {}": "测试集上的 micro F1（横轴不从 0 开始）"},
-    "learning_curves": {"micro F1 on the validation rows": "验证集上的 micro F1"},
-    "cost": {
-        "micro F1 on the test rows": "测试集上的 micro F1",
-        "time of a step, times that of the sigmoid row": "一步的时间，sigmoid 那一行的倍数",
-    },
-}
-NAMES = {
-    "Mean and standard deviation of up to {} seeds": "最多 {} 个随机种子的均值和标准差",
-    "Mean and standard deviation of {} seeds": "{} 个随机种子的均值和标准差",
-    "epochs": "epoch",
-    "TF-IDF + logistic regression": "TF-IDF + 逻辑回归",
-    "multi-label cross-entropy": "多标签分类交叉熵",
-    "multi-label cross-entropy, gradient penalty": "多标签分类交叉熵，梯度惩罚",
-    "multi-label cross-entropy, FGM": "多标签分类交叉熵，FGM",
-    "TF-IDF + linear SVM, tuned": "TF-IDF + 线性 SVM，调过参",
-    "attention, sigmoid": "注意力，sigmoid",
-    "BiLSTM, sigmoid": "BiLSTM，sigmoid",
-    "BiLSTM, multi-label cross-entropy": "BiLSTM，多标签分类交叉熵",
-    "BiLSTM, attention, sigmoid": "BiLSTM，注意力，sigmoid",
-    "TextCNN, sigmoid": "TextCNN，sigmoid",
-    "R-Drop, sigmoid": "R-Drop，sigmoid",
-    "fine-grained softmax": "细粒度 softmax",
-    "fine-grained softmax (another task)": "细粒度 softmax（另一个任务）",
-}
-LONGER = "128 tokens, 3 epochs, encoder adapted to the texts"
-CLS = "[CLS] alone, as published"
-BESIDE = [
-    ("duee65", "multilabel_crossentropy", "–"),
-    ("duee65-5-epochs", "multilabel_crossentropy", "5 epochs"),
-    ("duee65-128", "multilabel_crossentropy", LONGER),
-    ("duee65", "fgm", "–"),
-    ("duee65-5-epochs", "fgm", "5 epochs"),
-    ("duee65-adapted", "fgm", "5 epochs, encoder adapted to the texts"),
-    ("duee65-128", "fgm", LONGER),
-    ("duee65", "r_drop", "–"),
-    ("duee65-128", "r_drop", LONGER),
-    ("duee65-dropout", "sigmoid", "R-Drop's dropout, 0.1"),
-    ("duee65", "sigmoid", "–"),
-    ("duee65-128", "sigmoid", LONGER),
-    ("duee65-random", "sigmoid", "from random weights"),
-    ("duee65", "text_cnn", "–"),
-    ("duee65-random", "text_cnn", "from random weights, learning rate 2e-4"),
-    ("duee65-cls", "text_cnn", CLS),
-    ("duee65", "bilstm_sigmoid", "–"),
-    ("duee65-cls", "bilstm_sigmoid", CLS),
-    ("duee65", "bilstm_multilabel_crossentropy", "–"),
-    ("duee65-cls", "bilstm_multilabel_crossentropy", CLS),
-    ("duee65", "bilstm_attention", "–"),
-    ("duee65-cls", "bilstm_attention", CLS),
-]
-HEADINGS = {
-    "row": "行",
+    "row": "方法",
     "its control": "对照组",
-    "of the control": "对照组的",
-    "gain (95 %)": "增益（95 %）",
-    "macro F1, tuned": "macro F1，调阈值",
-    "micro F1, tuned": "micro F1，调阈值",
-    "step time": "每步耗时",
-    "time of a step": "每步耗时",
     "seeds": "种子数",
+    "step time": "每步耗时",
+    ", tuned": "，调阈值",
 }
-GAINS = (
-    "sigmoid",
-    "multilabel_crossentropy",
-    "fgm",
-    "gradient_penalty",
-    "r_drop",
-    "attention",
-    "bilstm_attention",
-    "text_cnn",
-)
-FEWER = (
-    "tfidf",
-    "sigmoid",
-    "multilabel_crossentropy",
-    "fgm",
-    "gradient_penalty",
-    "attention",
-    "r_drop",
-)
-LONGER_RUNS = "debian-minilm", "duee65-long", "goemotions"
-AVERAGES = "micro F1", "macro F1"
-SCORES = "micro F1", "macro F1", "weighted F1", "subset accuracy"
+DRAWS = 2000
 
 
-@functools.cache
-def runs_of(folder):
-    """Return the runs in a folder of docs/results, by row."""
-    return Runs.read(RESULTS / folder).by_row()
+def f1(right, either):
+    """Return micro and macro F1; a label that is neither given nor true counts as 0."""
+    each = np.divide(2 * right, either, out=np.zeros_like(either), where=either > 0)
+    return np.stack([2 * right.sum(1) / np.maximum(either.sum(1), 1), each.mean(1)])
 
 
-def scores():
-    """Return the table of DuEE-65."""
-    yield "row", *SCORES, "step time", "seeds"
-    for runs in runs_of("duee65").values():
-        cells = summarise(runs)
-        yield cells["row"], *(cells[name] for name in (*SCORES, "step time")), str(len(runs))
+def drawn(texts):
+    """Return how often each draw has each text, (1 + DRAWS, N): first, each text once."""
+    random = np.random.default_rng(0)
+    return np.vstack([np.ones(texts), random.multinomial(texts, [1 / texts] * texts, DRAWS)])
 
 
-def beside():
-    """Return rows of the other runs on DuEE-65, each below the one that it stands beside."""
-    yield "row", "what is different", "micro F1", "macro F1", "seeds"
-    for folder, row, difference in BESIDE:
-        runs = runs_of(folder)[row]
-        cells = summarise(runs)
-        yield cells["row"], difference, cells["micro F1"], cells["macro F1"], str(len(runs))
+def gain(truth, runs, controls, is_trained=True):
+    """Return the mean gain in micro and macro F1, each as (gain, low, high).
+
+    Every draw takes other texts, the same for both rows, and other seeds. Two or three seeds are
+    too few to draw from: their mean moves by Student's t times its standard error instead.
+
+    Args:
+        truth: (N, C) labels, as booleans.
+        runs: (N, C) predictions of each seed of the row.
+        controls: The same of its control.
+        is_trained: Whether the control depends on a seed. Where a row that does has only one, there
+            is no interval: NaN.
+    """
+    times = drawn(len(truth))
+    scores = [
+        np.stack([f1(times @ (truth & given), times @ (truth + 1.0 * given)) for given in side])
+        for side in (runs, controls)
+    ]
+    means = scores[0].mean(axis=0) - scores[1].mean(axis=0)
+    seeds = [side[:, :, 0] for side in (scores if is_trained else scores[:1])]
+    if any(len(side) < 2 for side in seeds):
+        return np.stack([means[:, 0], *np.full((2, 2), np.nan)], axis=1)
+    freedom = sum(len(side) - 1 for side in seeds)
+    variance = sum(((side - side.mean(axis=0)) ** 2).sum(axis=0) for side in seeds) / freedom
+    error = np.sqrt(variance * sum(1 / len(side) for side in seeds))
+    moved = error[:, None] * np.random.default_rng(1).standard_t(freedom, (2, DRAWS))
+    ends = np.percentile(means[:, 1:] + moved, [2.5, 97.5], axis=1)
+    return np.stack([means[:, 0], *ends], axis=1)
 
 
-def tuning(run):
-    """Return what was tried for each row of a run."""
-    with open(RESULTS / run / "tuning.csv", encoding="utf-8") as file:
-        yield from csv.reader(file)
+def read_rows(folder):
+    """Return the finished rows of an output folder by name, each a list of its seeds."""
+    groups = {row: [] for row in TITLES}
+    for path in sorted((Path(folder) / "rows").glob("*.json")):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if run["row"] == "tfidf" and not run["scores"][TUNED]:  # it always has its own thresholds
+            for kept in (run["scores"], run["predicted"]):
+                kept[TUNED], kept[AT_ZERO] = kept[AT_ZERO], None
+        groups[run["row"]].append(run)
+    return {row: runs for row, runs in groups.items() if runs}
 
 
-def both(run):
-    """Return a run's scores at 0 and with tuned thresholds."""
-    yield "row", *(f"{name}{at}" for name in AVERAGES for at in ("", ", tuned")), "seeds"
-    for runs in runs_of(run).values():
-        yield runs[0]["title"], *at_both(runs), str(len(runs))
+def score_lines(corpus, groups, texts):
+    """Yield the lines of results.csv."""
+    plain = {run["seed"]: run["step_ms"] for run in groups.get("sigmoid", ())}
+    for row, runs in groups.items():
+        for run in runs:
+            at_zero, tuned = (run["scores"][at] or {} for at in (AT_ZERO, TUNED))
+            scores = [at.get(average) for at in (at_zero, tuned) for average in ("micro", "macro")]
+            step, beside = run.get("step_ms"), plain.get(run["seed"])
+            cells = [*scores, step / beside if step and beside else None]
+            shown = ["" if cell is None else f"{cell:.6f}" for cell in cells]
+            yield corpus, row, run["seed"], *shown, texts
 
 
-def at_both(runs):
-    """Micro and macro F1 of a row, each at 0 and tuned; the linear model has its own thresholds."""
-    at_zero = summarise(runs)
-    tuned = [{**run, **run["tuned"]} for run in runs if run.get("tuned")]
-    if not tuned:
-        pairs = [(at_zero[name], "–") for name in AVERAGES]
-        return [cell for pair in pairs for cell in pair[:: -1 if runs[0]["row"] == "tfidf" else 1]]
-    return [at[name] for name in AVERAGES for at in (at_zero, summarise(tuned))]
+def gain_lines(corpus, groups, truth, labels):
+    """Yield the lines of gains.csv."""
+
+    def indicators(texts):
+        array = np.zeros((len(texts), labels), bool)
+        for text, indices in enumerate(texts):
+            array[text, indices] = True
+        return array
+
+    truth = indicators(truth)
+    for row, control in CONTROLS.items():
+        for at in (AT_ZERO, TUNED):
+            sides = [
+                [indicators(run["predicted"][at]) for run in groups.get(name, ())
+                 if run["predicted"][at] is not None]
+                for name in (row, control)
+            ]  # fmt: skip
+            if all(sides):
+                found = gain(truth, *sides, is_trained=control != "tfidf")
+                for average, ends in zip(("micro", "macro"), found, strict=True):
+                    yield corpus, row, control, at, average, *(f"{100 * end:.2f}" for end in ends)
 
 
-def front(rows=None):
-    """Return the table of the front pages: the default table, and DuEE-65 where a row ran there."""
-    yield (
-        "row",
-        *(f"Debian {name}" for name in AVERAGES),
-        "macro F1, tuned",
-        *(f"DuEE-65 {name}" for name in AVERAGES),
-        "step time",
-    )
-    for row, runs in runs_of("debian").items():
-        if row not in (rows or runs_of("debian")) or row == "fine_grained":
-            continue
-        micro, micro_tuned, macro, macro_tuned = at_both(runs)
-        cells = summarise(runs)
-        there = runs_of("duee65-long").get(row)
-        others = [summarise(there)[name] for name in AVERAGES] if there else ["–", "–"]
-        if row == "tfidf":
-            shown = [cells["row"], micro_tuned, macro_tuned, macro_tuned, *others]
-            yield *(f"**{cell}**" for cell in shown), "–"
-        else:
-            yield cells["row"], micro, macro, macro_tuned, *others, cells["step time"]
+def read(name):
+    """Return the lines of a file in docs/results as dictionaries."""
+    with open(RESULTS / name, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def gains(run):
-    """Return each row of a run beside its control."""
-    pairs = [cell for name in AVERAGES for cell in (name, "of the control")]
-    yield "row", "its control", *pairs, "time of a step"
-    for row in GAINS:
-        if row in runs_of(run):
-            own, other = (summarise(runs_of(run)[name]) for name in (row, CONTROLS[row]))
-            scores = [cells[name] for name in AVERAGES for cells in (own, other)]
-            yield own["row"], other["row"], *scores, own["step time"]
+def replace(name, corpus, lines):
+    """Replace the lines of a corpus in a file in docs/results."""
+    header, *others = csv.reader((RESULTS / name).read_text(encoding="utf-8").splitlines())
+    others = [line for line in others if line[0] != corpus]
+    with open(RESULTS / name, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *others, *lines])
 
 
-def gains_with_intervals(run):
-    """Return each row of a run, and what it gains over its control in points of F1."""
-    pairs = [cell for name in ("micro F1", "macro F1, tuned") for cell in (name, "gain (95 %)")]
-    yield "row", "its control", *pairs, "time of a step"
-    groups = runs_of(run)
-    for row in GAINS:
-        own, control = groups[row], groups[CONTROLS[row]]
-        micro, _, _, macro = at_both(own)
-        micro_gain, macro_gain = (
-            points(gain(own, control, which)[0][average])
-            for average, which in enumerate((AT_ZERO, TUNED))
-        )
-        titles = own[0]["title"], control[0]["title"]
-        yield *titles, micro, micro_gain, macro, macro_gain, summarise(own)["step time"]
+def put(corpus, folder):
+    """Put the scores and the gains of an output folder into the files."""
+    groups = read_rows(folder)
+    test = json.loads((Path(folder) / "test.json").read_text(encoding="utf-8"))
+    truth, labels = test["labels"], len(test["label_names"])
+    replace("results.csv", corpus, score_lines(corpus, groups, len(truth)))
+    replace("gains.csv", corpus, gain_lines(corpus, groups, truth, labels))
 
 
-TABLES = {
-    **{run: functools.partial(both, run) for run in ("debian", *LONGER_RUNS)},
-    "tuning-debian": functools.partial(tuning, "debian"),
-    "front": front,
-    "start": functools.partial(front, FEWER),
-    "gains-debian": functools.partial(gains_with_intervals, "debian"),
-    "gains-duee65": functools.partial(gains, "duee65"),
-    "scores": scores,
-    "beside": beside,
-    "tuning": functools.partial(tuning, "duee65"),
-}
+def over_seeds(lines, name, digits=3):
+    """Return the mean of a column and, from two seeds on, the standard deviation."""
+    values = [float(line[name]) for line in lines if line[name]]
+    if not values:
+        return "–"
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-TEXTS = {"beside": 2, "tuning-debian": 2, "gains-debian": 2, "gains-duee65": 2}
+def rows_of(corpus):
+    """Return the lines of a corpus by row."""
+    groups = {}
+    for line in read("results.csv"):
+        if line["corpus"] == corpus:
+            groups.setdefault(line["row"], []).append(line)
+    return groups
 
 
-def filled(page, is_chinese=False):
-    """Return the page with the tables as the results have them."""
-
-    def table(name):
-        header, *rows = TABLES[name]()
-        if is_chinese:
-            header, *rows = [[in_chinese(cell) for cell in row] for row in (header, *rows)]
-        return "\n".join(markdown_table(header, rows, TEXTS.get(name, 1)))
-
-    return fill(page, table)
+def scores(corpus):
+    """Return a corpus's table of scores, without columns that are empty."""
+    table = [["row", *SCORES.values(), "step time", "seeds"]]
+    for row, lines in rows_of(corpus).items():
+        cells = [over_seeds(lines, name) for name in SCORES]
+        table.append([row, *cells, over_seeds(lines, "step", 2), str(len(lines))])
+    kept = [column for column in zip(*table, strict=True) if set(column[1:]) != {"–"}]
+    return zip(*kept, strict=True)
 
 
-def in_chinese(cell):
-    """Return a cell of a table in Chinese, if it is a text."""
-    bold = "**" * cell.startswith("**")
-    text = cell.strip("*")
-    return f"{bold}{(NAMES | HEADINGS).get(text, text)}{bold}"
+def gains(corpus):
+    """Return what each row gains over its control."""
+    found = {}
+    for line in read("gains.csv"):
+        if line["corpus"] == corpus:
+            cells = found.setdefault((line["row"], line["control"]), {})
+            value, low, high = (
+                f"{float(line[end]):+.1f}".replace("-", "−") for end in ("gain", "low", "high")
+            )
+            interval = f"{value} ({low}, {high})" if line["low"] != "nan" else value
+            cells[line["average"] + "_tuned" * (line["at"] == TUNED)] = interval
+    yield "row", "its control", *SCORES.values()
+    for names, cells in found.items():
+        yield *names, *(cells.get(name, "–") for name in SCORES)
 
 
-def with_tables(path):
+def front():
+    """Return the table of the front pages."""
+    shown = ("micro", "micro_tuned", "macro_tuned")
+    there = rows_of("duee65")
+    corpora = [f"{corpus} {SCORES[name]}" for corpus in ("Debian", "DuEE-65") for name in shown]
+    yield "row", *corpora, "step time"
+    for row, lines in rows_of("debian").items():
+        if row != "fine_grained":
+            own, others = ([over_seeds(side, name) for name in shown]
+                           for side in (lines, there.get(row, ())))  # fmt: skip
+            yield row, *own, *others, over_seeds(lines, "step", 2)
+
+
+def table(name, is_chinese=False):
+    """Return the table of a mark: `front`, or `scores-` or `gains-` and a corpus."""
+    kind, _, corpus = name.partition("-")
+    make = {"front": front, "scores": lambda: scores(corpus), "gains": lambda: gains(corpus)}[kind]
+    header, *rows = make()
+    if is_chinese:
+        header = [CHINESE.get(cell, cell.replace(", tuned", CHINESE[", tuned"])) for cell in header]
+    rows = [[TITLES[cell][is_chinese] if cell in TITLES else cell for cell in row] for row in rows]
+    return markdown_table(header, rows, 1 + (kind == "gains"))
+
+
+def filled(path):
     """Return a page of `PAGES` as it should be."""
-    is_chinese = "zh" in path.name or path.parent.name == "zh" or path.parents[1].name == "zh"
-    return filled(path.read_text(encoding="utf-8"), is_chinese)
+    is_chinese = "zh" in str(path.relative_to(ROOT))
+    return fill(path.read_text(encoding="utf-8"), lambda name: table(name, is_chinese))
 
 
 def main():
-    """Write the pages."""
-    for path in sorted(RESULTS.glob("*/results.json")):
-        runs = Runs.read(path.parent)  # results.json stays as the run wrote it
-        path.with_suffix(".md").write_text(to_markdown(runs), encoding="utf-8")
-        draw_charts(runs)
-        print(path.with_suffix(".md"))
-    for run, names in SHOWN.items():
-        charts = charts_of(Runs.read(RESULTS / run))
-        for name in names:
-            rows = [(key, text) for row, text in NAMES.items() for key in (row, wrapped(row))]
-            translate(charts[name], CHINESE[name], rows)
-            save(charts[name], RESULTS / run / f"{name}.zh.png")
+    """Put the given folders' scores into the files, and write the pages."""
+    for given in sys.argv[1:]:
+        put(*given.split("=", 1))
     for page in PAGES:
-        page.write_text(with_tables(page), encoding="utf-8")
-        print(page)
+        page.write_text(filled(page), encoding="utf-8")
+        print(page.relative_to(ROOT))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class LabelThresholds(keras.layers.Layer):
             `min_positives`. The one for all labels is here that of the best F1 of `average`: with
             `"macro"` of the best mean of the labels' F1. 0 leaves the best thresholds of these rows
             as they are. With few positives a label, 20 does better on new rows:
-            `benchmarks/threshold_study.py` has the numbers.
+            `benchmarks/thresholds.py` has the numbers.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
