@@ -38,6 +38,17 @@ for name, *alone in pieces.pieces():
         found = pieces.train(*again)
     pieces.same(found, expected)
 """
+WITHOUT_ROWS = """
+import keras, numpy as np
+from keras_mlc.training import VATTrainer
+from training.fgm_models import LABELS, TOKENS, text_model
+
+with strategy.scope():
+    trainer = VATTrainer(text_model(activation=None), "tokens")
+    trainer.compile("sgd", "mse")
+history = trainer.fit(TOKENS[:9], LABELS[:9], batch_size=4, verbose=0).history
+assert np.isfinite(history["loss"]).all()
+"""
 TORN_BY_THE_SPLIT = """
 import keras, numpy as np, pytest
 from keras_mlc.data import repeat_pairs
@@ -55,7 +66,9 @@ for old, new in zip(before, model.get_weights()):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("script", [FGM, PIECES, TORN_BY_THE_SPLIT], ids=["fgm", "pieces", "torn"])
+@pytest.mark.parametrize(
+    "script", [FGM, PIECES, WITHOUT_ROWS, TORN_BY_THE_SPLIT], ids=["fgm", "pieces", "rows", "torn"]
+)
 def test_mirrored_strategy(script, pytestconfig):
     tests = pytestconfig.rootpath / "tests"
     subprocess.run([sys.executable, "-c", TWO_CPUS + script], check=True, cwd=tests)

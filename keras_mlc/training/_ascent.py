@@ -146,9 +146,7 @@ class RandomStart(AdversarialTrainer):
                 keras.random.normal(ops.shape(shift), dtype=shift.dtype, seed=self.seed_generator)
                 for shift in norm.lookups.shifts
             ]
-        noise = [
-            ops.where(steps, each, 0.0) for steps, each in zip(takes_part, drawn, strict=True)
-        ]
+        noise = [ops.where(steps, each, 0.0) for steps, each in zip(takes_part, drawn, strict=True)]
         return norm.scaled(norm.rows(noise), length), scope.updates
 
     def get_config(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ Values = dict[int, Tensor]
 """Values of variables, by the variables' `id`."""
 
 Updates = dict[int, tuple[Any, Tensor]]
-"""Variables with what they are assigned, by their `id`. A model may have some that it does not list."""
+"""Variables with what they are assigned, by their `id`; a model may not list all of them."""
 
 Objective = Callable[[Any], Tensor]
 """A loss of predictions."""

@@ -19,6 +19,7 @@ class Step(keras.Model):
     _resolved = None
     train_function: Any
     _first_places = staticmethod(embedding_gradients.first_places)
+
     def _numbered(self, ids: Tensor) -> Tensor:
         """Return a number below that of the ids for each, the same for those that are equal."""
         if not self.jit_compile:

@@ -24,8 +24,8 @@ class FreeLBTrainer(RandomStart):
 
     All else is as in `keras_mlc.training.FGMTrainer`: what a perturbation is and moves, the clean
     pass that is reported, what a step may change. With an `initial_norm` of 0 the clean pass is the
-    first point; else it is one more pass forward and back, by whose gradient the random perturbation
-    leaves out the steps that take no part in the loss, such as padding.
+    first point; else it is one more pass forward and back, whose gradient tells which steps take
+    part in the loss: the random perturbation leaves out the others, such as padding.
 
     Args:
         model: The `keras.Model` to train. It need not be compiled.

@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import time
 
 import keras
 import numpy as np
@@ -460,3 +461,133 @@ def test_a_variable_that_no_layer_looks_up_is_refused():
     model = Bare()
     with pytest.raises(ValueError, match=r"table' must belong to one layer.*none\. Move the look"):
         FGMTrainer(model, model.table)
+
+
+class ByKeyword(keras.Model):
+    """Calls an embedding of its own by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        keras.utils.set_random_seed(1)
+        self.tokens = OwnEmbedding(name="tokens")
+        self.scores = layers.Dense(2)
+
+    def call(self, text):
+        return self.scores(ops.mean(self.tokens(inputs=text), axis=1))
+
+
+def test_an_embedding_is_called_by_keyword():
+    def build():
+        model = ByKeyword()
+        model(TOKENS)
+        return model
+
+    check_like_the_matrix(build, "tokens", TOKENS + 7, LABELS)
+
+
+class Inside(keras.Model):
+    """Looks up inside a function that the backend compiles by itself."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.tokens = layers.Embedding(7, 3, name="tokens")
+        self.scores = layers.Dense(2)
+        self.function = function
+
+    def call(self, text):
+        if self.function == "map":
+            vectors = ops.map(self.tokens, text)
+        else:
+            is_true = ops.sum(text) >= 0
+            vectors = ops.cond(is_true, lambda: self.tokens(text), lambda: self.tokens(text))
+        return self.scores(ops.mean(vectors, axis=1))
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="torch just calls such a function")
+@pytest.mark.parametrize("function", ["map", "cond"])
+def test_a_look_up_inside_a_function_that_is_compiled_by_itself_is_refused(function):
+    model = Inside(function)
+    model(TOKENS)
+    trainer = FGMTrainer(model, "tokens")
+    trainer.compile("sgd", "mse", jit_compile=BACKEND == "jax")
+    before = values(model.variables)
+    with pytest.raises(ValueError, match=r"called inside of a function.*`keras.ops.map`"):
+        trainer.fit(TOKENS, LABELS, verbose=0)
+    same(values(model.variables), before)
+
+
+@tensorflow_only
+def test_a_graph_finds_that_vectors_do_not_count_the_samples():
+    import tensorflow as tf
+
+    class Flat(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.tokens = layers.Embedding(7, 3, name="tokens")
+            self.scores = layers.Dense(2)
+
+        def call(self, text):
+            vectors = self.tokens(tf.reshape(text, (-1,)))
+            return self.scores(tf.reduce_mean(tf.reshape(vectors, (-1, 4, 3)), 1))
+
+    model = Flat()
+    model(TOKENS)
+    trainer = FGMTrainer(model, "tokens", norm="sample")
+    trainer.compile("sgd", "mse", jit_compile=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="does not count the samples"):
+        trainer.fit(tf.data.Dataset.from_tensor_slices((TOKENS, LABELS)).batch(4), verbose=0)
+
+
+@tensorflow_only
+@pytest.mark.parametrize("norm", ["batch", "sample"])
+def test_ragged_tokens_in_ragged_sentences(norm):
+    import tensorflow as tf
+
+    if "ragged" not in inspect.signature(keras.Input).parameters:
+        pytest.skip("this Keras has no ragged inputs")
+
+    class Mean(layers.Layer):
+        def call(self, vectors):
+            return tf.reduce_mean(tf.reduce_mean(vectors, axis=2), axis=1)
+
+        def compute_output_shape(self, input_shape):
+            return input_shape[0], 3
+
+    text = keras.Input((None, None), dtype="int32", ragged=True)
+    vectors = layers.Embedding(7, 3, name="tokens")(text)
+    model = keras.Model(text, layers.Dense(2)(Mean()(vectors)))
+    trainer = FGMTrainer(model, "tokens", norm=norm)
+    trainer.compile("sgd", "mse", run_eagerly=True)
+    tokens = tf.ragged.constant([[[1, 2, 3], [4]], [[5]]], dtype="int32")
+    loss = trainer.train_on_batch(tokens, LABELS[:2])
+    assert np.isfinite(loss)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "torch", reason="TensorFlow and JAX compile in every other test")
+def test_a_name_is_found_before_torch_compiles_the_step():
+    model, other = text_model(), text_model()
+    for each, mode in ((model, {"jit_compile": True}), (other, EAGER)):
+        trainer = FGMTrainer(each, "tokens", epsilon=0.5)
+        trainer.compile(keras.optimizers.SGD(RATE), "mse", **mode)
+        trainer.train_on_batch(TOKENS, LABELS)
+    same(values(model.variables), values(other.variables), 1e-5)
+
+
+def test_an_own_embedding_costs_what_its_tokens_do():
+    """Nothing of the size of all tokens times all tokens is built."""
+    tokens = np.random.default_rng(0).integers(0, 700, (32, 256))
+    inputs = keras.Input((256,), dtype="int32")
+    vectors = OwnEmbedding(name="tokens")(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(vectors)))
+    trainer = FGMTrainer(model, "tokens")
+    trainer.compile("sgd", "mse", run_eagerly=BACKEND != "jax")
+    numbers = to_numpy(trainer._numbered(ops.convert_to_tensor(tokens.reshape(-1))))
+    _, expected = np.unique(tokens, return_inverse=True)
+    _, found = np.unique(numbers, return_inverse=True)
+    assert len(np.unique(np.stack([expected.ravel(), found.ravel()]), axis=1).T) == len(
+        np.unique(tokens)
+    )
+    began = time.process_time()
+    trainer.train_on_batch(tokens, np.zeros((32, 2)))
+    assert time.process_time() - began < 3
