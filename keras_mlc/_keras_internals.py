@@ -80,7 +80,7 @@ def outputs_with_loss(model: keras.Model, y_pred: Any) -> list[Tensor]:
     Relies on `CompileLoss._flat_losses`, which have the `path` of what they are a loss of.
     """
     losses = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None)
-    found = {}
+    found: dict[int, Tensor] = {}
     for loss in losses or []:
         output = y_pred
         for key in loss.path:

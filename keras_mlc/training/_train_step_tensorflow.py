@@ -73,8 +73,10 @@ class Step(keras.Model):
         weights = self.trainable_variables
         forward = Forward(self, data)
         values = {id(v): v.value for v in weights}
-        for _, matrix in forward.embeddings:
-            values[id(matrix)] = _read_once(matrix.value)
+        # A graph has the passes draw the same numbers once, if it reads their seeds once.
+        seeds = [v for v in self.non_trainable_variables if v.shape == (2,) and _is_integer(v)]
+        for variable in [*seeds, *(matrix for _, matrix in forward.embeddings)]:
+            values[id(variable)] = _read_once(variable.value)
         found, clean, others = self._gradients(forward, values, weights)
         gradients = [found[id(v)] for v in weights]
 
@@ -133,6 +135,10 @@ def _read_once(variable: Any) -> Any:
     be held when the optimizer updates the variable, which would then be a copy.
     """
     return variable if tf.executing_eagerly() else tf.convert_to_tensor(variable)
+
+
+def _is_integer(variable: Any) -> bool:
+    return bool(tf.as_dtype(variable.dtype).is_integer)
 
 
 def _is_of_tensors(specs: Any) -> bool:

@@ -103,7 +103,7 @@ def test_a_step_without_a_perturbation_is_a_plain_step(name, expected):
 
 
 def test_states_have_moved(expected):
-    model, states = model_with_states()
+    _, states = model_with_states()
     moved = [not np.array_equal(*pair) for pair in zip(expected, states(), strict=True)]
     # JAX keeps no variable that is not listed, also in Keras's own step: here, three.
     assert sum(moved) >= len(moved) - (4 if BACKEND == "jax" else 2), moved
