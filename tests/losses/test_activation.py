@@ -46,7 +46,7 @@ def test_an_activation_under_a_loss_of_scores_warns_once():
         last = keras.layers.Activation("linear", dtype="float32")
         layers = [keras.Input((3,)), keras.layers.Dense(5, activation, dtype=policy), last]
         model = keras.Sequential(layers)
-        model.compile("sgd", loss, jit_compile=False)
+        model.compile("sgd", loss)
         labels = INDICES if "Sparse" in type(loss).__name__ else LABELS
         found = warnings_of(lambda m=model, y=labels: m.fit(X, y, 4, 2, 0, shuffle=False))
         assert len(found) == 1 and type(loss).__name__ in found[0]

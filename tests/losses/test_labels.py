@@ -84,7 +84,7 @@ CASES = [
 @pytest.mark.parametrize("case", [0, 6, 10, 16, 19], ids=lambda case: f"{case} of CASES")
 def test_in_fit_they_raise_before_the_update_or_where_none_can_the_loss_is_nan(case):
     loss, labels = CASES[case]
-    model = model_of_scores(loss, jit_compile=False if BACKEND == "tensorflow" else "auto")
+    model = model_of_scores(loss)
     before = model.get_weights()
     if BACKEND == "jax":
         assert np.isnan(model.fit(X, labels, shuffle=False, verbose=0).history["loss"][0])
@@ -200,7 +200,7 @@ def test_sparse_matrices_of_labels():
 
 def same_in_fit(loss, labels, dense):
     """Check that `fit` takes labels in a container of their own."""
-    models = [model_of_scores(loss, jit_compile=False) for _ in range(2)]
+    models = [model_of_scores(loss) for _ in range(2)]
     models[1].set_weights(models[0].get_weights())
     for model, each in zip(models, (labels, dense), strict=True):
         model.fit(X, each, 2, shuffle=False, verbose=0)
@@ -238,7 +238,6 @@ def test_as_many_indices_as_labels_are_no_dense_labels_where_shapes_are_inferred
         "sgd",
         SparseMultilabelCategoricalCrossentropy(),
         metrics=[lambda t, p: p[:, 0]],
-        jit_compile=False,
     )
     indices = np.array([[0, 2, -1], [2, -1, -1], [1, 0, 2], [-1, -1, -1]])
     model.fit(np.ones((4, 4), "float32"), indices, verbose=0)

@@ -237,7 +237,7 @@ def test_labels_of_one_column_may_be_flat():
     close(RDropLoss()(labels, outputs), RDropLoss()(labels[:, None], outputs))
 
 
-def small_model(loss, jit_compile=False, policy="float32", run_eagerly=False):
+def small_model(loss, jit_compile="auto", policy="float32", run_eagerly=False):
     layers = [
         keras.Input((8,)),
         keras.layers.Dropout(0.3, seed=1),

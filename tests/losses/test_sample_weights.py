@@ -135,7 +135,7 @@ def test_shapes_that_are_unknown_are_compared_when_compiled_code_runs(mode):
 def test_in_fit_weights_of_another_shape_raise_before_the_update():
     cls, labels = LOSSES[0]
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    model.compile("sgd", cls(), jit_compile=False)
+    model.compile("sgd", cls())
     before = model.get_weights()
     x = np.ones((4, 3))
     model.fit(x, labels, sample_weight=np.zeros((4, 1)), shuffle=False, verbose=0)

@@ -71,8 +71,7 @@ def test_fit_traces_a_step_once(name):
 
 @tensorflow_only
 @pytest.mark.parametrize("name", ["FGM", "FGM, a text", "PGD", "penalty"])
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_the_perturbed_matrix_is_never_built(name, jit_compile):
+def test_the_perturbed_matrix_is_never_built(name):
     import tensorflow as tf
 
     trainer = compiled(TRAINERS[name](model_with()))
@@ -80,11 +79,7 @@ def test_the_perturbed_matrix_is_never_built(name, jit_compile):
     def step(x, y):
         return trainer.train_step((x, y))
 
-    graph = (
-        tf.function(step, jit_compile=jit_compile)
-        .get_concrete_function(tf.constant(TOKENS), tf.constant(LABELS))
-        .graph
-    )
+    graph = tf.function(step).get_concrete_function(tf.constant(TOKENS), tf.constant(LABELS)).graph
     large = [
         operation.type
         for operation in graph.get_operations()
@@ -119,19 +114,35 @@ def test_no_more_arrays_as_large_as_the_matrix_than_in_a_plain_step(name):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("name", [*TRAINERS, "penalty, loss", *LOSSES])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("FGM", "VAT", "penalty", "sparse", "R-Drop"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in (
+                "FGM, a text",
+                "PGD",
+                "FreeLB",
+                "penalty, loss",
+                "multi-label",
+                "asymmetric",
+            )
+        ),
+    ],
+)
 def test_nothing_sorts_and_the_generator_is_called(name):
     """Beside a sort XLA draws random numbers bit by bit, at many times the cost of the step."""
     import tensorflow as tf
 
     model = model_with(dropout=0.1, features=16)
     if name in LOSSES:
-        trainer = compiled(model, LOSSES[name], jit_compile=True)
+        trainer = compiled(model, LOSSES[name])
     elif name == "penalty, loss":
         loss = GradientPenaltyLoss("mse", model.get_layer("tokens"))
-        trainer = compiled(model, loss, jit_compile=True)
+        trainer = compiled(model, loss)
     else:
-        trainer = compiled(TRAINERS[name](model), jit_compile=True)
+        trainer = compiled(TRAINERS[name](model))
 
     @tf.function(jit_compile=True, autograph=False)
     def step(x, y):
