@@ -327,6 +327,7 @@ for merge_repeats in (True, False):
 
 
 @tensorflow_only
+@pytest.mark.slow
 def test_replicas_train_like_one_device():
     before = small_model()[0].get_weights()
     data = json.dumps([REPEATED.tolist(), LABELS.tolist(), [w.tolist() for w in before]])
