@@ -55,12 +55,14 @@ for old, new in zip(before, model.get_weights()):
 
 
 @tensorflow_only
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [FGM, PIECES, TORN_BY_THE_SPLIT], ids=["fgm", "pieces", "torn"])
 def test_mirrored_strategy(script, pytestconfig):
     tests = pytestconfig.rootpath / "tests"
     subprocess.run([sys.executable, "-c", TWO_CPUS + script], check=True, cwd=tests)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "jax", reason="Keras distributes so on JAX")
 def test_data_parallel(tmp_path, pytestconfig):
     file = tmp_path / "weights.npz"

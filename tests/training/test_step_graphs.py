@@ -122,8 +122,6 @@ def test_no_more_arrays_as_large_as_the_matrix_than_in_a_plain_step(name):
                 "PGD",
                 "FreeLB",
                 "penalty, loss",
-                "multi-label",
-                "asymmetric",
             )
         ),
     ],
