@@ -52,6 +52,7 @@ class TestAsymmetric(LossChecks):
 
 
 class TestWithoutFocusingOnTargets(TestAsymmetric):
+    is_variant = True
     arguments: ClassVar = {
         "from_logits": True,
         "gamma_negative": 1.0,
@@ -61,6 +62,7 @@ class TestWithoutFocusingOnTargets(TestAsymmetric):
 
 
 class TestATinyClip(TestAsymmetric):
+    is_variant = True
     arguments: ClassVar = {
         "from_logits": True,
         "gamma_negative": 0.5,
@@ -70,12 +72,14 @@ class TestATinyClip(TestAsymmetric):
 
 
 class TestProbabilities(TestAsymmetric):
+    is_variant = True
     activation = "sigmoid"
     arguments: ClassVar = {"gamma_negative": 2.5, "gamma_positive": 0.5, "clip": 0.2}
     outputs = sigmoid(SCORES)
 
 
 class TestUnknown(TestProbabilities):
+    is_variant = False
     arguments: ClassVar = {"gamma_negative": 0.0, "gamma_positive": 2.0, "missing_label": -1}
     labels: ClassVar = [UNKNOWN, np.where(UNKNOWN == -1, -1, SOFT)]
 

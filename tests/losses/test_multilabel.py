@@ -103,6 +103,7 @@ class TestSparse(TestMultilabel):
 
 
 class TestWeightedSparse(TestSparse):
+    is_variant = True
     arguments: ClassVar = {"label_weights": LABEL_WEIGHTS}
 
 

@@ -62,6 +62,7 @@ class TestRDrop(LossChecks):
 
 
 class TestProbabilities(TestRDrop):
+    is_variant = True
     arguments: ClassVar = {"alpha": 2.5}
     activation = "sigmoid"
     outputs = sigmoid(LOGITS[:4])
@@ -85,6 +86,7 @@ class TestCategorical(TestRDrop):
 
 
 class TestCategoricalProbabilities(TestCategorical):
+    is_variant = True
     arguments: ClassVar = {
         "loss": "categorical_crossentropy",
         "alpha": 2.5,

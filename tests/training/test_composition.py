@@ -204,39 +204,6 @@ def test_every_kind_of_data():
         same(fitted(trainer, loss, labels, data_of(kind), **options), expected, 1e-6)
 
 
-# Keras clips the slices of a sparse gradient, not their sums, which a dense one has.
-dense_only = pytest.mark.skipif(BACKEND == "tensorflow", reason="gradients are sparse")
-OPTIONS = [
-    pytest.param({"clipnorm": 0.01}, marks=dense_only),
-    pytest.param({"global_clipnorm": 0.01}, marks=dense_only),
-    {"gradient_accumulation_steps": 2, "use_ema": True, "ema_momentum": 0.5},
-]
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: next(iter(options)))
-@pytest.mark.parametrize("trainer_class", [FGMTrainer, GradientPenaltyTrainer])
-def test_the_optimizer_gets_the_gradients_of_the_trainer(trainer_class, options):
-    """A plain optimizer shows the gradients; applied by hand they give the same weights."""
-    loss, labels = LOSSES["R-Drop"]
-    trainers = [trainer_class(build(), "tokens", epsilon=0.7) for _ in range(2)]
-    start = values(trainers[0].trainable_variables)
-    by_hand = [keras.Variable(value) for value in start]
-    optimizers = [keras.optimizers.SGD(RATE, **options) for _ in range(2)]
-    trainers[1].compile(optimizers[1], loss, run_eagerly=True)
-    optimizers[0].build(by_hand)
-    for _ in range(3):
-        # From the same weights, a step of SGD without options shows the gradients.
-        probe = trainer_class(build(), "tokens", epsilon=0.7)
-        for own, other in zip(probe.variables, trainers[1].variables, strict=True):
-            own.assign(to_numpy(other))
-        before = values(probe.trainable_variables)
-        after = fitted(probe, loss, labels, run_eagerly=True)
-        found = [(old - new) / RATE for old, new in zip(before, after, strict=True)]
-        optimizers[0].apply([ops.convert_to_tensor(g) for g in found], by_hand)
-        trainers[1].train_on_batch(PAIRS, labels)
-        same(values(trainers[1].trainable_variables), values(by_hand), 1e-4)
-
-
 @tensorflow_only
 def test_xla_composes_too():
     loss, labels = LOSSES["R-Drop of multi-label"]
