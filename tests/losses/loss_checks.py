@@ -24,6 +24,7 @@ from backends import (
     needs_xla,
     to_numpy,
 )
+from keras_mlc._keras_internals import with_mask
 
 SCORES = np.random.default_rng(0).normal(0, 3, (4, 4))
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
@@ -176,8 +177,10 @@ class LossChecks:
                 ("mean_with_sample_weight", np.sum(rows * factors) / np.sum(factors * np.ones(4))),
             ):
                 close(self.make(reduction=reduction)(labels, self.outputs, weights), expected, 1e-4)
-        outputs = np.stack([self.outputs, np.zeros_like(self.outputs)], axis=1)
-        masked, twice = keras.layers.Masking()(outputs), np.stack([labels, labels], axis=1)
+        twice = np.stack([labels, labels], axis=1)
+        outputs = np.stack([self.outputs, self.some_outputs((4, 4))], axis=1)
+        mask = ops.convert_to_tensor([[True, False]] * 4)
+        masked = with_mask(ops.convert_to_tensor(outputs), mask)
         loss = self.make(reduction="sum_over_batch_size")
         close(loss(twice, masked), rows.mean(), 1e-4)
         close(loss(twice, masked, WEIGHTS), np.mean(rows * WEIGHTS), 1e-4)
