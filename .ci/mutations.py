@@ -25,7 +25,7 @@ MUTATIONS = """
 merge_repeats(gradient).values => gradient.values
 @ _embeddings.py: training/test_lookups.py
 if any(layer is other.layer for other in found): => if False:
-@ _keras_internals.py: training/test_fgm.py training/test_fgm_models.py
+@ _keras_internals.py: test_keras_internals.py
 update_state(loss, sample_weight=num_samples) => update_state(loss)
 @ data.py: test_data.py
 tf.repeat(rows, 2, axis=0) => tf.concat([rows, rows], axis=0)
@@ -95,7 +95,7 @@ seed=self.seed_generator => seed=self.seed
 product - 0.5 * ops.stop_gradient(product) => 0.5 * product
 @ training/vat.py: training/test_adversarial.py
 point.gradients, self.weight => point.gradients, 1.0
-@ training/_train_step_tensorflow.py: training/test_fgm.py training/test_ten_steps.py
+@ training/_train_step_tensorflow.py: training/test_fgm_models.py
 return embedding_gradients.merge_repeats(both) => return both
 """
 

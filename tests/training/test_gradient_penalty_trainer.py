@@ -81,17 +81,6 @@ def test_half_precision_trains_like_float32():
     same(after[2], after[0], 5e-2)
 
 
-def test_saving_and_training_on(tmp_path):
-    trainer = GradientPenaltyTrainer(text_model(), "tokens", epsilon=2.0)
-    train(trainer, optimizer="adam", fit={"epochs": 1}, **EAGER)
-    trainer.save(tmp_path / "trainer.keras")
-    again = keras.saving.load_model(tmp_path / "trainer.keras", safe_mode=True)
-    assert (again.epsilon, again.embedding) == (2.0, "tokens")
-    for each in (trainer, again):
-        each.fit(TOKENS, LABELS, shuffle=False, verbose=0)
-    same(values(again.variables), values(trainer.variables), 1e-6)
-
-
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"`epsilon` must be a finite number.*-1"):
         GradientPenaltyTrainer(text_model(), "tokens", epsilon=-1)

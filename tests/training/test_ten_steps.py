@@ -228,12 +228,8 @@ TRAINERS = {
     "VAT": (VATTrainer, "vat", {"epsilon": 0.6, "weight": 2.0}),
     "penalty": (GradientPenaltyTrainer, "penalty", {"epsilon": 2.0}),
 }
-QUICK = [("FGM", "batch"), ("PGD", "sample"), ("FreeLB", "batch"), ("VAT", "sample")]
-OTHERS = [("FGM", "sample"), ("PGD", "batch"), ("FreeLB", "sample"), ("VAT", "batch")]
-CASES = [
-    *(*QUICK, ("penalty", "batch")),
-    *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS),
-]
+CASES = [(name, norm) for name in TRAINERS for norm in ("batch", "sample")][:-1]
+pytestmark = pytest.mark.slow
 
 
 def with_fixed_noise(trainer):

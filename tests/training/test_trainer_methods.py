@@ -158,19 +158,6 @@ def test_model_and_trainer_load_each_others_weights(trainer_class, tmp_path):
         same(values(other.model.variables), values(model.variables))
 
 
-@pytest.mark.filterwarnings("ignore:Skipping variable loading")
-def test_a_checkpoint_of_weights_alone(tmp_path):
-    path = tmp_path / "best.weights.h5"
-    checkpoint = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
-    trainer = trained(callbacks=[checkpoint])
-    for other in (
-        text_model(layers.BatchNormalization()),
-        FGMTrainer(text_model(layers.BatchNormalization()), "tokens"),
-    ):
-        other.load_weights(path)
-        same(values(other.variables), values(trainer.model.variables))
-
-
 def test_weights_bring_the_optimizer_with_them(tmp_path):
     """A run that was interrupted goes on as if nothing had happened."""
     path = tmp_path / "all.weights.h5"
