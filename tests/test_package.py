@@ -245,14 +245,3 @@ def test_imports_and_trains_where_tensorflow_is_not_installed():
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert f"trained on {BACKEND}" in result.stdout, result.stderr
-
-
-def test_the_readmes_example_runs(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    readme = Path(__file__).parents[1] / "README.md"
-    if not readme.exists():
-        pytest.skip("there is no checkout around the tests")
-    blocks = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile("".join(blocks), str(readme), "exec"), {})
-    assert "True" in capsys.readouterr().out
-    assert (tmp_path / "served.keras").exists()

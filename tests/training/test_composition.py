@@ -93,11 +93,9 @@ def penalized(objective, epsilon):
     return whole
 
 
-def fitted(trainer, loss, labels, data=None, **options):
+def fitted(trainer, loss, labels, **options):
     trainer.compile(keras.optimizers.SGD(RATE), loss, **options)
-    trainer.fit(
-        *(data or (PAIRS, labels)), batch_size=None if data else 8, shuffle=False, verbose=0
-    )
+    trainer.fit(PAIRS, labels, batch_size=8, shuffle=False, verbose=0)
     return values(trainer.trainable_variables)
 
 
@@ -177,34 +175,8 @@ def test_a_frozen_encoder_under_a_trainable_embedding():
     assert differ(after[1][:1], [build().get_layer("tokens").get_weights()[0]])
 
 
-def data_of(kind):
-    class Batches(keras.utils.PyDataset):
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index):
-            return PAIRS, PAIR_LABELS
-
-    if kind == "tf.data":
-        tf = pytest.importorskip("tensorflow")
-        return (
-            repeat_pairs(tf.data.Dataset.from_tensor_slices((TOKENS[:4], LABELS[:4])).batch(4)),
-        )
-    if kind == "PyDataset":
-        return (Batches(),)
-    return ((batch for batch in [(PAIRS, PAIR_LABELS)]),)
-
-
-def test_every_kind_of_data():
-    loss, labels = LOSSES["R-Drop"]
-    expected = fitted(FGMTrainer(build(), "tokens", epsilon=0.7), loss, labels, run_eagerly=True)
-    for kind in ("tf.data", "PyDataset", "generator"):
-        trainer = FGMTrainer(build(), "tokens", epsilon=0.7)
-        options = {"run_eagerly": kind != "tf.data"}
-        same(fitted(trainer, loss, labels, data_of(kind), **options), expected, 1e-6)
-
-
 @tensorflow_only
+@pytest.mark.slow
 def test_xla_composes_too():
     loss, labels = LOSSES["R-Drop of multi-label"]
     # XLA draws other numbers.
