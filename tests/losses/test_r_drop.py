@@ -55,6 +55,9 @@ class TestRDrop(LossChecks):
         rows = -np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p), axis=-1)
         return reference.r_drop(rows, p, 2.5, "bernoulli")
 
+    def largest(self, dtype):
+        return min(super().largest(dtype), 1e10)  # on torch Keras computes in float32
+
     def some_labels(self, shape):
         return np.eye(4, dtype="int32")[RNG.integers(0, 4, (shape[0] // 2, *shape[1:-1]))].repeat(
             2, axis=0
