@@ -162,7 +162,7 @@ def test_pgd_with_one_step_of_epsilon_is_fgm_to_the_last_bit(norm):
         lambda model: PGDTrainer(model, "tokens", 0.7, 0.7, 1, 0.5, norm),
     ):
         model = noisy_model()
-        train(build(model), fit={"epochs": 1})
+        train(build(model))
         after.append(values(model.variables))
     same(*after)
 
@@ -217,7 +217,7 @@ def test_half_precision_trains_on_and_the_embedding_is_moved_by_the_optimizer_al
         model = noisy_model(policy)
         before = values(model.trainable_variables)
         trainer = TRAINERS[name](model, "tokens")
-        history = train(trainer, optimizer=keras.optimizers.SGD(0.0), fit={"epochs": 1}, **EAGER)
+        history = train(trainer, optimizer=keras.optimizers.SGD(0.0), **EAGER)
         assert np.isfinite(history["loss"]).all()
         same(values(model.trainable_variables), before)
 
@@ -225,7 +225,7 @@ def test_half_precision_trains_on_and_the_embedding_is_moved_by_the_optimizer_al
 @pytest.mark.parametrize("name", TRAINERS)
 def test_saving_and_training_on(name, tmp_path):
     trainer = TRAINERS[name](text_model(), "tokens", norm="sample", epsilon=0.3)
-    train(trainer, optimizer="adam", fit={"epochs": 1}, **EAGER)
+    train(trainer, optimizer="adam", **EAGER)
     trainer.save(tmp_path / "trainer.keras")
     again = keras.saving.load_model(tmp_path / "trainer.keras", safe_mode=True)
     configs = [each.get_config() for each in (again, trainer)]
@@ -337,9 +337,9 @@ def test_a_callback_may_change_epsilon_while_fit_runs():
             self.model.epsilon = 0.2 * epoch
 
     model, expected = text_model(), text_model()
-    train(FGMTrainer(model, "tokens"), fit={"callbacks": [Grow()]})
+    train(FGMTrainer(model, "tokens"), fit={"epochs": 2, "callbacks": [Grow()]})
     trainer = FGMTrainer(expected, "tokens", epsilon=0.0)
-    train(trainer, fit={"epochs": 1}, **EAGER)
+    train(trainer, **EAGER)
     trainer.epsilon = 0.2
     trainer.fit(TOKENS, LABELS, batch_size=4, shuffle=False, verbose=0)
     same(values(model.variables), values(expected.variables), 1e-6)

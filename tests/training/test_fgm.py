@@ -339,7 +339,7 @@ def test_bad_data_changes_nothing(cause, mode):
     tokens, labels = (np.repeat(each[:4], 2, axis=0) for each in (TOKENS, LABELS))
     loss = RDropLoss() if cause in ("torn pairs", "odd batch") else "binary_crossentropy"
     metrics = [bad_label] if cause == "metric" else []
-    train(trainer, tokens, labels, loss=loss, metrics=metrics, fit={"epochs": 1}, **mode)
+    train(trainer, tokens, labels, loss=loss, metrics=metrics, **mode)
     before = values([*model.variables, *trainer.optimizer.variables])
     if cause == "torn pairs":
         labels[0] = 1 - labels[0]

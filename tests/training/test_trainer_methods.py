@@ -136,7 +136,7 @@ TRAINERS = [FGMTrainer, GradientPenaltyTrainer, FreeLBTrainer, VATTrainer]
 
 def trained(trainer_class=FGMTrainer, optimizer="adam", **fit):
     trainer = trainer_class(text_model(layers.BatchNormalization()), "tokens")
-    train(trainer, optimizer=optimizer, fit={"epochs": 1, **fit}, **EAGER)
+    train(trainer, optimizer=optimizer, fit=fit, **EAGER)
     return trainer
 
 
