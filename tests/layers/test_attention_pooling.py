@@ -112,6 +112,14 @@ def test_a_sample_without_steps_pools_to_zeros(policy):
     assert (to_numpy(scores)[[0, 2]] == 0).all()
 
 
+@pytest.mark.parametrize("policy", ["float16", "bfloat16"])
+def test_many_steps_are_summed_in_float32(policy):
+    layer = built(dtype=policy)
+    layer.query.assign(np.zeros(FEATURES))
+    _, scores = layer(np.ones((1, 700, FEATURES)), return_attention_scores=True)
+    np.testing.assert_allclose(to_numpy(scores), 1 / 700, rtol=4e-3)  # as far as they are rounded
+
+
 def test_extreme_scores():
     layer = built()
     layer.query.assign(1e30 * np.ones(FEATURES))
