@@ -100,7 +100,7 @@ def fitted(trainer, loss, labels, **options):
 
 
 @pytest.mark.parametrize(
-    ("name", "clean_weight"), zip(LOSSES, [0.0, 1.0, 0.5, 0.0], strict=True), ids=str
+    ("name", "clean_weight"), list(zip(LOSSES, [0.0, 1.0, 0.5, 0.0], strict=True)), ids=str
 )
 def test_fgm_with_every_loss(name, clean_weight):
     loss, labels = LOSSES[name]

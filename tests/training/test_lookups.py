@@ -65,6 +65,13 @@ class OwnEmbedding(layers.Layer):
         return ops.take(self.table, inputs % 7, axis=0)
 
 
+class Recursive(layers.Embedding):
+    """Calls itself once more for its vectors."""
+
+    def call(self, inputs, again=True):
+        return self.call(inputs, again=False) if again else super().call(inputs)
+
+
 class Twice(keras.Model):
     """Looks up in one matrix twice, once without a gradient."""
 
@@ -114,6 +121,7 @@ MODELS = {
     "twice": (Twice, TOKENS),
     "shared": (shared, [TOKENS, TOKENS[:, ::-1].copy()]),
     "own layer": (lambda: text_model(embedding=OwnEmbedding(name="tokens")), TOKENS),
+    "calls itself": (lambda: text_model(embedding=Recursive(7, 3, name="tokens")), TOKENS),
 }
 
 
