@@ -121,7 +121,10 @@ MODELS = {
     "twice": (Twice, TOKENS),
     "shared": (shared, [TOKENS, TOKENS[:, ::-1].copy()]),
     "own layer": (lambda: text_model(embedding=OwnEmbedding(name="tokens")), TOKENS),
-    "calls itself": (lambda: text_model(embedding=Recursive(7, 3, name="tokens")), TOKENS),
+    "calls itself": (
+        lambda: text_model(embedding=Recursive(7, 3, initial(), name="tokens")),
+        TOKENS,
+    ),
 }
 
 
