@@ -298,36 +298,36 @@ def test_random_starts_differ_from_step_to_step_and_follow_the_seed():
     assert np.any(run(2, 1)[0] != first)
 
 
-@pytest.mark.parametrize("options", [EAGER, GRAPH], ids=["eager", "compiled"])
-def test_settings_change_from_the_next_step_on(options):
+SETTINGS = [
+    (FGMTrainer, "epsilon", 1.0, GRAPH),
+    (PGDTrainer, "steps", 1, GRAPH),
+    (FGMTrainer, "clean_weight", 0.7, EAGER),
+    (FGMTrainer, "norm", "sample", EAGER),
+    (PGDTrainer, "step_size", 0.9, EAGER),
+    (VATTrainer, "weight", 3.0, EAGER),
+]
+
+
+@pytest.mark.parametrize(("trainer_class", "name", "value", "options"), SETTINGS)
+def test_settings_change_from_the_next_step_on(trainer_class, name, value, options):
     """Whatever is set before a step holds for it, as if it had been from the start."""
-    settings = [
-        (FGMTrainer, "epsilon", 1.0),
-        (PGDTrainer, "steps", 1),
-        (FGMTrainer, "clean_weight", 0.7),
-        (FGMTrainer, "norm", "sample"),
-        (PGDTrainer, "step_size", 0.9),
-        (VATTrainer, "weight", 3.0),
-    ]
-    settings = settings if options is EAGER else settings[:2]
-    for trainer_class, name, value in settings:
-        model, expected = text_model(), text_model()
-        trainer = trainer_class(model, "tokens", epsilon=0.1)
-        other = trainer_class(expected, "tokens", **{"epsilon": 0.1, name: value})
-        for each in (trainer, other):
-            if trainer_class is VATTrainer:
-                with_fixed_noise(each, np.ones((12, 4, 3)))
-            each.compile(keras.optimizers.SGD(0.5), "mse", **options)
-        trainer.train_on_batch(TOKENS, LABELS)
-        model.set_weights(text_model().get_weights())
-        before = values(model.variables)
-        setattr(trainer, name, value)
-        trainer.train_on_batch(TOKENS, LABELS)
-        other.train_on_batch(TOKENS, LABELS)
-        same(values(model.variables), values(expected.variables), 1e-6)
-        assert np.any(values(model.variables)[0] != before[0]), name
-        with pytest.raises(ValueError, match=f"`{name}`"):
-            setattr(trainer, name, -1)
+    model, expected = text_model(), text_model()
+    trainer = trainer_class(model, "tokens", epsilon=0.1)
+    other = trainer_class(expected, "tokens", **{"epsilon": 0.1, name: value})
+    for each in (trainer, other):
+        if trainer_class is VATTrainer:
+            with_fixed_noise(each, np.ones((12, 4, 3)))
+        each.compile(keras.optimizers.SGD(0.5), "mse", **options)
+    trainer.train_on_batch(TOKENS, LABELS)
+    model.set_weights(text_model().get_weights())
+    before = values(model.variables)
+    setattr(trainer, name, value)
+    trainer.train_on_batch(TOKENS, LABELS)
+    other.train_on_batch(TOKENS, LABELS)
+    same(values(model.variables), values(expected.variables), 1e-6)
+    assert np.any(values(model.variables)[0] != before[0])
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        setattr(trainer, name, -1)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="there `fit` calls the step itself")
