@@ -94,6 +94,11 @@ def to_numpy(tensor):
     return np.asarray(ops.convert_to_numpy(tensor))
 
 
+def close(actual, expected, tolerance=1e-6):
+    """Compare tensors or arrays, relatively."""
+    np.testing.assert_allclose(to_numpy(actual), to_numpy(expected), rtol=tolerance, atol=1e-12)
+
+
 def dtype_of(tensor):
     return keras.backend.standardize_dtype(tensor.dtype)
 

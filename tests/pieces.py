@@ -93,7 +93,8 @@ def pieces():
 def train(name, model, loss, targets):
     """Return the model's weights after 20 steps."""
     data = repeat_pairs((TOKENS, targets)) if name == "r_drop" else (TOKENS, targets)
-    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss)
+    jit_compile = keras.backend.backend() == "tensorflow" or "auto"
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, jit_compile=jit_compile)
     model.fit(*data, batch_size=len(data[0]) // STEPS, shuffle=False, verbose=0)
     return {f"{name}/{number}": weight for number, weight in enumerate(model.get_weights())}
 

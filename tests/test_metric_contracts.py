@@ -39,15 +39,14 @@ def model_of(metric, weighted=False, **arguments):
     return model
 
 
-@pytest.mark.parametrize("mode", ["auto", "max"])
-def test_callbacks_know_that_up_is_better(mode, tmp_path):
+def test_callbacks_know_that_up_is_better(tmp_path):
     labels, scores = rows((40,))
     model = model_of(MultilabelF1Score(name="f1"))
-    stopping = keras.callbacks.EarlyStopping("val_f1", patience=1, mode=mode)
+    stopping = keras.callbacks.EarlyStopping("val_f1", patience=1, mode="auto")
     best = keras.callbacks.ModelCheckpoint(
-        tmp_path / "best.keras", monitor="val_f1", mode=mode, save_best_only=True
+        tmp_path / "best.keras", monitor="val_f1", mode="auto", save_best_only=True
     )
-    slower = keras.callbacks.ReduceLROnPlateau("val_f1", patience=1, mode=mode)
+    slower = keras.callbacks.ReduceLROnPlateau("val_f1", patience=1, mode="auto")
 
     class Worse(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -59,7 +58,7 @@ def test_callbacks_know_that_up_is_better(mode, tmp_path):
     history = model.fit(scores, labels, callbacks=[Worse(), stopping, best, slower], **data).history
     values = history["val_f1"]
     assert len(values) == 3 and values[1] > values[0] > values[2]
-    if mode == "auto" and not hasattr(best, "_set_monitor_op"):
+    if not hasattr(best, "_set_monitor_op"):
         return  # An old Keras: its `ModelCheckpoint` goes by the metric's name.
     kept = keras.saving.load_model(tmp_path / "best.keras")
     np.testing.assert_array_equal(kept.layers[0].get_weights()[1], np.ones(LABELS))
@@ -84,8 +83,8 @@ def test_thresholds_of_a_layer():
 
 
 @pytest.mark.parametrize("average", AVERAGES)
-@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 2)])
-def test_leading_axes_are_samples(average, shape):
+def test_leading_axes_are_samples(average):
+    shape = (2, 3, 2)
     labels, scores = rows(shape)
     flat = labels.reshape(-1, LABELS), scores.reshape(-1, LABELS)
     np.testing.assert_allclose(
@@ -100,11 +99,11 @@ def test_leading_axes_are_samples(average, shape):
             np.testing.assert_allclose(found, right, rtol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(4,), (3, 3), (4, 3), (3, 4, 4), (1,), (1, 4), ()])
-def test_refuses_weights_that_would_broadcast(shape):
+def test_refuses_weights_that_would_broadcast():
     labels, scores = rows((3, 4))
-    with pytest.raises(ValueError, match=r"`sample_weight` must have shape that of the leading"):
-        score(labels, scores, np.ones(shape))
+    for shape in ((4,), (3, 3), (4, 3), (3, 4, 4), (1,), (1, 4), ()):
+        with pytest.raises(ValueError, match=r"`sample_weight` must have shape that of the lead"):
+            score(labels, scores, np.ones(shape))
 
 
 @pytest.mark.parametrize("average", AVERAGES)
@@ -193,9 +192,9 @@ def test_refuses_a_mask_of_another_shape():
         MultilabelF1Score().update_state(labels, model(tokens))
 
 
-@pytest.mark.parametrize("value", [-1, 2, 255])
-@pytest.mark.parametrize("average", ["micro", "samples"])
-@pytest.mark.parametrize("integers", [False, True])
+@pytest.mark.parametrize(
+    ("value", "average", "integers"), [(-1, "micro", False), (255, "samples", True)]
+)
 def test_labels_outside_in_compiled_code(value, average, integers):
     labels, scores = rows()
     labels[5, 2] = value
@@ -248,12 +247,12 @@ def test_refuses_ragged_labels():
         MultilabelF1Score().update_state(tf.ragged.constant([[1], [2, 3]]), np.ones((2, 3)))
 
 
-@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3), (1,)])
 @pytest.mark.parametrize("average", AVERAGES)
-def test_degenerate_sizes(shape, average):
-    metric = MultilabelF1Score(average)
-    metric.update_state(np.zeros((*shape, 1)), np.zeros((*shape, 1)), np.ones(shape))
-    assert (to_numpy(metric.result()) == 0).all()
+def test_degenerate_sizes(average):
+    for shape in ((0,), (2, 0), (0, 3), (1,)):
+        metric = MultilabelF1Score(average)
+        metric.update_state(np.zeros((*shape, 1)), np.zeros((*shape, 1)), np.ones(shape))
+        assert (to_numpy(metric.result()) == 0).all()
 
 
 def test_stateless_use():
@@ -298,10 +297,10 @@ def test_one_instance_for_each_output():
     assert logs["two_f1"] == pytest.approx(expected(labels, scores + 0.7), rel=1e-5)
 
 
-@pytest.mark.parametrize("value", [0, 1, 0.5, np.nan, np.inf, "-1", True])
-def test_refuses_bad_missing_label(value):
-    with pytest.raises(ValueError, match="`missing_label` must "):
-        MultilabelF1Score(missing_label=value)
+def test_refuses_bad_missing_label():
+    for value in (0, 1, 0.5, np.nan, np.inf, "-1", True):
+        with pytest.raises(ValueError, match="`missing_label` must "):
+            MultilabelF1Score(missing_label=value)
 
 
 def test_refuses_scores_of_another_number_of_labels_than_thresholds():

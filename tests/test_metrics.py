@@ -82,14 +82,13 @@ def updater(metric, mode, shapes=None, times=1):
 
 
 @pytest.mark.parametrize("average", AVERAGES)
-@pytest.mark.parametrize("threshold", [0.0, 0.7, -1.5])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_agrees_with_scikit_learn(average, threshold, weighted):
-    metric = MultilabelF1Score(average, threshold)
-    expected = expected_score(average, threshold, weighted)
-    np.testing.assert_allclose(counted(metric, weighted), expected, rtol=1e-6)
-    metric.reset_state()
-    np.testing.assert_allclose(counted(metric, weighted), expected, rtol=1e-6)
+def test_agrees_with_scikit_learn(average):
+    for threshold, weighted in ((0.0, False), (0.0, True), (0.7, True), (-1.5, True)):
+        metric = MultilabelF1Score(average, threshold)
+        expected = expected_score(average, threshold, weighted)
+        np.testing.assert_allclose(counted(metric, weighted), expected, rtol=1e-6)
+        metric.reset_state()
+        np.testing.assert_allclose(counted(metric, weighted), expected, rtol=1e-6)
 
 
 def test_agrees_with_the_naive_form():
@@ -108,12 +107,12 @@ def test_nothing_counted_is_0(average):
     assert (to_numpy(metric.result()) == 0).all()
 
 
-@pytest.mark.parametrize("true_dtype", ["bool", "int8", "int64", "float16", "float32", "float64"])
-def test_labels_of_any_dtype(true_dtype):
-    metric = MultilabelF1Score("macro")
-    for y_true, y_pred, _ in batches():
-        metric.update_state(y_true.astype(true_dtype), y_pred)
-    np.testing.assert_allclose(to_numpy(metric.result()), expected_score("macro"), rtol=1e-6)
+def test_labels_of_any_dtype():
+    for dtype in ("bool", "int8", "int64", "float16", "float32", "float64"):
+        metric = MultilabelF1Score("macro")
+        for y_true, y_pred, _ in batches():
+            metric.update_state(y_true.astype(dtype), y_pred)
+        np.testing.assert_allclose(to_numpy(metric.result()), expected_score("macro"), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -164,7 +163,7 @@ def test_counts_beyond_what_float32_counts(mode):
 def test_weights_add_up_over_many_batches(average):
     metric = MultilabelF1Score(average)
     metric.update_state(np.ones((1, 1)), np.full((1, 1), 2.0), np.zeros(1))
-    rounds = {"tensorflow": 20, "jax": 20, "torch": 2}[BACKEND]
+    rounds = {"tensorflow": 5, "jax": 5, "torch": 2}[BACKEND]
     update = updater(metric, MODES[-1], times=1000)
     if BACKEND == "tensorflow":  # Else the loop would be a thousand updates in the graph.
         import tensorflow as tf
@@ -177,7 +176,7 @@ def test_weights_add_up_over_many_batches(average):
     batch = np.ones((1, 1)), np.ones((1, 1), "float32"), np.array([0.1], "float32")
     for _ in range(rounds):
         update(*batch)
-    # The naive float32 sum of 20,000 is off by 1e-4 here, that of 2,000 by 5e-6.
+    # The naive float32 sum of 2,000 is off by 5e-6 here.
     expected = 1000 * rounds * np.float64(np.float32(0.1))
     np.testing.assert_allclose(counts(metric).ravel(), expected, 1e-12)
 
@@ -205,7 +204,7 @@ def classifier(average="micro", weighted=False, **arguments):
     return model
 
 
-@pytest.mark.parametrize("average", ["weighted", "samples", None])
+@pytest.mark.parametrize("average", ["samples", None])
 def test_compiled_model(average):
     y_true, y_pred, weights = (np.concatenate(part) for part in zip(*batches(), strict=True))
     model = classifier(average, weighted=True)
@@ -279,43 +278,30 @@ def test_an_empty_batch_counts_nothing():
     np.testing.assert_allclose(counted(metric), expected_score("macro"), rtol=1e-6)
 
 
-@pytest.mark.parametrize("average", ["binary", "Micro", 1, True])
-def test_refuses_bad_average(average):
-    with pytest.raises(ValueError, match=rf"`average` must be one of.*average={average!r}"):
-        MultilabelF1Score(average)
+def test_refuses_bad_arguments():
+    for average in ("binary", "Micro", 1, True):
+        with pytest.raises(ValueError, match=rf"`average` must be one of.*average={average!r}"):
+            MultilabelF1Score(average)
+    for threshold in (np.nan, np.inf, "0", None, True, [0.0, np.nan], []):
+        with pytest.raises(ValueError, match=r"`threshold` must be a finite number.*threshold="):
+            MultilabelF1Score(threshold=threshold)
 
 
-@pytest.mark.parametrize("threshold", [np.nan, np.inf, "0", None, True, [0.0, np.nan], []])
-def test_refuses_bad_threshold(threshold):
-    with pytest.raises(ValueError, match=r"`threshold` must be a finite number.*threshold="):
-        MultilabelF1Score(threshold=threshold)
-
-
-@pytest.mark.parametrize("shape", [(3,), (), (2, 0), (2, 3, 0)])
-def test_refuses_scores_of_another_rank(shape):
-    with pytest.raises(ValueError, match=r"`y_pred` must have shape .*Received: y_true.shape="):
-        MultilabelF1Score().update_state(np.ones(shape), np.ones(shape))
-
-
-@pytest.mark.parametrize("shape", [(2, 4), (3, 3), (2,), (2, 3, 1)])
-def test_refuses_labels_of_another_shape(shape):
+def test_refuses_other_shapes_dtypes_and_values():
     metric = MultilabelF1Score()
-    with pytest.raises(ValueError, match=r"`y_true` must have the shape of `y_pred`.*\(2, 3\)"):
-        metric.update_state(np.ones(shape), np.ones((2, 3)))
+    for shape in ((3,), (), (2, 0), (2, 3, 0)):
+        with pytest.raises(ValueError, match=r"`y_pred` must have shape .*Received: y_true.shape="):
+            metric.update_state(np.ones(shape), np.ones(shape))
+    for shape in ((2, 4), (3, 3), (2,), (2, 3, 1)):
+        with pytest.raises(ValueError, match=r"`y_true` must have the shape of `y_pred`.*\(2, 3\)"):
+            metric.update_state(np.ones(shape), np.ones((2, 3)))
+    for dtype in ("int32", "bool"):
+        with pytest.raises(ValueError, match=rf"`y_pred` must .*floating point.*dtype={dtype}"):
+            metric.update_state(np.ones((2, 3)), np.ones((2, 3), dtype))
     assert not metric.variables
-
-
-@pytest.mark.parametrize("dtype", ["int32", "bool"])
-def test_refuses_integer_scores(dtype):
-    with pytest.raises(ValueError, match=rf"`y_pred` must .*floating point.*dtype={dtype}"):
-        MultilabelF1Score().update_state(np.ones((2, 3)), np.ones((2, 3), dtype))
-
-
-@pytest.mark.parametrize("value", [2, -1, np.nan])
-def test_refuses_labels_outside(value):
-    metric = MultilabelF1Score()
-    with pytest.raises(ValueError, match=r"`y_true` must lie between 0 and 1. Received: values"):
-        metric.update_state(np.array([[0, value]]), np.ones((1, 2)))
+    for value in (2, -1, np.nan):
+        with pytest.raises(ValueError, match=r"`y_true` must lie between 0 and 1. Received: value"):
+            metric.update_state(np.array([[0, value]]), np.ones((1, 2)))
 
 
 def test_refuses_another_number_of_labels():
@@ -327,10 +313,11 @@ def test_refuses_another_number_of_labels():
     np.testing.assert_array_equal(counts(metric), before)
 
 
-@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (1, 2), (2, 1, 1)])
-def test_refuses_weights_of_another_shape(shape):
-    with pytest.raises(ValueError, match=r"`sample_weight` must have shape .*sample_weight.shape="):
-        MultilabelF1Score().update_state(np.ones((2, 3)), np.ones((2, 3)) * 2, np.ones(shape))
+def test_refuses_weights_of_another_shape():
+    labels, message = np.ones((2, 3)), r"`sample_weight` must have shape .*sample_weight.shape="
+    for shape in ((), (3,), (2, 3), (1, 2), (2, 1, 1)):
+        with pytest.raises(ValueError, match=message):
+            MultilabelF1Score().update_state(labels, labels * 2, np.ones(shape))
 
 
 def test_weights_may_stand_in_a_column():

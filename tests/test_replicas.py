@@ -66,6 +66,7 @@ for old, new in zip(before, model.get_weights()):
 
 
 @tensorflow_only
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script", [FGM, PIECES, WITHOUT_ROWS, TORN_BY_THE_SPLIT], ids=["fgm", "pieces", "rows", "torn"]
 )
@@ -74,6 +75,7 @@ def test_mirrored_strategy(script, pytestconfig):
     subprocess.run([sys.executable, "-c", TWO_CPUS + script], check=True, cwd=tests)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "jax", reason="Keras distributes so on JAX")
 def test_data_parallel(tmp_path, pytestconfig):
     file = tmp_path / "weights.npz"

@@ -82,11 +82,11 @@ def test_scores_have_an_output_spec():
     assert pooled.shape == (BATCH, FEATURES) and scores.shape == (BATCH, STEPS)
 
 
-@pytest.mark.parametrize("garbage", [0.0, 1.0, 1e30, -1e30])
+@pytest.mark.parametrize("garbage", [1.0, 1e30, -1e30])
 def test_padding_does_not_matter(garbage):
     layer = built()
     alone, [alone_gradient, *alone_weights], _ = value_and_gradients(layer, sequences())
-    for before, after in ((0, 1), (0, 9), (3, 2)):
+    for before, after in ((0, 9), (3, 2)):
         widths = ((0, 0), (before, after), (0, 0))
         padded = np.pad(sequences(), widths, constant_values=garbage)
         mask = np.pad(np.ones((BATCH, STEPS)), widths[:2])
@@ -110,6 +110,14 @@ def test_a_sample_without_steps_pools_to_zeros(policy):
     assert (gradients[0][[0, 2]] == 0).all()
     _, scores = layer(inputs, mask=mask, return_attention_scores=True)
     assert (to_numpy(scores)[[0, 2]] == 0).all()
+
+
+@pytest.mark.parametrize("policy", ["float16", "bfloat16"])
+def test_many_steps_are_summed_in_float32(policy):
+    layer = built(dtype=policy)
+    layer.query.assign(np.zeros(FEATURES))
+    _, scores = layer(np.ones((1, 700, FEATURES)), return_attention_scores=True)
+    np.testing.assert_allclose(to_numpy(scores), 1 / 700, rtol=4e-3)  # as far as they are rounded
 
 
 def test_extreme_scores():

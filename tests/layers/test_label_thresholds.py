@@ -41,40 +41,40 @@ class TestLabelThresholds(DecisionChecks):
     }
 
 
-@pytest.mark.parametrize("seed", range(30))
-@pytest.mark.parametrize("weighted", [False, True])
-def test_macro_is_the_best_of_all_thresholds(seed, weighted):
-    scores, labels = rows(int(np.random.default_rng(seed).integers(2, 30)), seed, 2)
-    labels[0] = 1
-    weights = np.random.default_rng(seed).uniform(0.1, 3, len(scores)) if weighted else None
-    found = thresholds_of(scores, labels, weights, min_positives=1)
-    for label in range(2):
-        column = scores[:, label : label + 1], labels[:, label : label + 1]
-        best = max(f1(column[1], column[0] > each, weights) for each in candidates(column[0]))
-        actual = f1(column[1], column[0] > found[label], weights)
-        assert actual == pytest.approx(best, abs=1e-12)
+def problems(count, number, num_labels):
+    """Yield scores, labels and every other time weights of so many random problems."""
+    for seed in range(count):
+        scores, labels = rows(number, seed, num_labels)
+        labels[0] = 1
+        weights = np.random.default_rng(seed).uniform(0.1, 3, number) if seed % 2 else None
+        yield scores, labels, weights
 
 
-@pytest.mark.parametrize("seed", range(15))
-@pytest.mark.parametrize("weighted", [False, True])
-def test_micro_is_the_best_of_all_combinations(seed, weighted):
-    scores, labels = rows(7, seed, 3)
-    labels[0] = 1
-    weights = np.random.default_rng(seed).uniform(0.1, 3, len(scores)) if weighted else None
-    found = thresholds_of(scores, labels, weights, average="micro", min_positives=1)
-    every = itertools.product(*(candidates(column) for column in scores.T))
-    best = max(f1(labels, scores > np.array(each), weights) for each in every)
-    assert f1(labels, scores > found, weights) == pytest.approx(best, abs=1e-12)
+def test_macro_is_the_best_of_all_thresholds():
+    for number in (2, 5, 17, 29):
+        for scores, labels, weights in problems(10, number, 2):
+            found = thresholds_of(scores, labels, weights, min_positives=1)
+            for label in range(2):
+                column = scores[:, label : label + 1], labels[:, label : label + 1]
+                every = (f1(column[1], column[0] > each, weights) for each in candidates(column[0]))
+                actual = f1(column[1], column[0] > found[label], weights)
+                assert actual == pytest.approx(max(every), abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(15))
-def test_one_for_all_is_the_best_of_all_thresholds(seed):
-    scores, labels = rows(9, seed)
-    labels[0] = 1
-    found = thresholds_of(scores, labels, average=None)
-    assert len(found) == LABELS and len(set(found)) == 1
-    best = max(f1(labels, scores > each) for each in candidates(scores))
-    assert f1(labels, scores > found) == pytest.approx(best, abs=1e-12)
+def test_micro_is_the_best_of_all_combinations():
+    for scores, labels, weights in problems(10, 7, 3):
+        found = thresholds_of(scores, labels, weights, average="micro", min_positives=1)
+        every = itertools.product(*(candidates(column) for column in scores.T))
+        best = max(f1(labels, scores > np.array(each), weights) for each in every)
+        assert f1(labels, scores > found, weights) == pytest.approx(best, abs=1e-12)
+
+
+def test_one_for_all_is_the_best_of_all_thresholds():
+    for scores, labels, weights in problems(15, 9, LABELS):
+        found = thresholds_of(scores, labels, weights, average=None)
+        assert len(found) == LABELS and len(set(found)) == 1
+        best = max(f1(labels, scores > each, weights) for each in candidates(scores))
+        assert f1(labels, scores > found, weights) == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize("average", ["macro", "micro"])
@@ -119,13 +119,12 @@ def test_shrinkage(average):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("seed", range(15))
-def test_macro_shrinks_towards_the_best_macro_f1_of_one_threshold(seed, weighted):
+@pytest.mark.parametrize("seed", range(4))
+def test_macro_shrinks_towards_the_best_macro_f1_of_one_threshold(seed):
     scores, labels = rows(30, seed)
     labels[:, 2] = 0
     labels[:2, :2] = 1
-    weights = np.random.default_rng(seed).uniform(0.1, 3, len(scores)) if weighted else None
+    weights = np.random.default_rng(seed).uniform(0.1, 3, len(scores)) if seed % 2 else None
 
     def macro(threshold):
         each = zip(labels.T, scores.T, strict=True)
@@ -156,16 +155,16 @@ def test_rows_with_equal_scores_stay_together():
     assert thresholds_of(scores, labels, min_positives=1) == [0.5]
 
 
-@pytest.mark.parametrize("value", [1.0, -1e4, 0.0, 3e38, 1e-30])
-def test_neighbours_in_float32_are_told_apart(value):
-    upper = np.float32(value)
-    lower = np.nextafter(upper, np.float32(-np.inf))
-    if abs(lower) < np.finfo("float32").tiny:
-        lower = -np.finfo("float32").tiny
-    scores = np.array([[upper], [lower], [lower]], "float32")
-    layer = LabelThresholds(min_positives=1)
-    layer.adapt(scores, [[1], [0], [0]])
-    assert to_numpy(layer(scores)).ravel().tolist() == [1, 0, 0]
+def test_neighbours_in_float32_are_told_apart():
+    for value in (1.0, -1e4, 0.0, 3e38, 1e-30):
+        upper = np.float32(value)
+        lower = np.nextafter(upper, np.float32(-np.inf))
+        if abs(lower) < np.finfo("float32").tiny:
+            lower = -np.finfo("float32").tiny
+        scores = np.array([[upper], [lower], [lower]], "float32")
+        layer = LabelThresholds(min_positives=1)
+        layer.adapt(scores, [[1], [0], [0]])
+        assert to_numpy(layer(scores)).ravel().tolist() == [1, 0, 0]
 
 
 def test_of_several_the_nearest_to_the_common_one():
@@ -248,10 +247,10 @@ def test_thresholds_before_there_are_any():
         _ = LabelThresholds().thresholds
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, "0.5", True, [], [0.5, None], [[0.5]]])
-def test_refuses_bad_thresholds(value):
-    with pytest.raises(ValueError, match=r"`thresholds` must be a finite number, or a list"):
-        LabelThresholds(value)
+def test_refuses_bad_thresholds():
+    for value in (np.nan, np.inf, "0.5", True, [], [0.5, None], [[0.5]]):
+        with pytest.raises(ValueError, match=r"`thresholds` must be a finite number, or a list"):
+            LabelThresholds(value)
 
 
 def test_refuses_other_arguments():
@@ -265,6 +264,7 @@ def test_refuses_other_arguments():
             LabelThresholds(shrinkage=value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="NumPy, whatever the backend")
 def test_many_rows_take_seconds():
     import time

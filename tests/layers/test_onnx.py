@@ -8,7 +8,7 @@ from backends import skip_where_keras_is_too_old_to_export, tensorflow_only
 from keras_mlc.layers import AttentionPooling, TextCNNHead
 from layers.layer_checks import FEATURES, MASK, sequences
 
-pytestmark = tensorflow_only
+pytestmark = [tensorflow_only, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("layer", [AttentionPooling, TextCNNHead])

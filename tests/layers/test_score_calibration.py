@@ -39,11 +39,10 @@ class TestScoreCalibration(DecisionChecks):
     every_argument: ClassVar = {"per_label": True}
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("weighted", [False, True])
-def test_is_the_best_pair(seed, weighted):
+@pytest.mark.parametrize("seed", range(2))
+def test_is_the_best_pair(seed):
     scores, labels = rows(80, seed)
-    weights = np.random.default_rng(seed).uniform(0.1, 3, len(scores)) if weighted else None
+    weights = np.random.default_rng(seed).uniform(0.1, 3, len(scores)) if seed else None
     flat = 1.0 if weights is None else np.repeat(weights, scores.shape[1])
     expected = slowly(scores.ravel(), labels.ravel(), flat)
     [scale], [offset] = fitted(scores, labels, weights)
@@ -74,16 +73,16 @@ def test_outputs():
 
 
 @pytest.mark.parametrize("per_label", [False, True])
-@pytest.mark.parametrize("gap", [1e-3, 1.0, 1e4])
-def test_finite_where_scores_part_the_labels(per_label, gap):
-    scores = gap * np.array([[1.0, 2.0], [0.5, 1.0], [-0.5, -1.0], [-1.0, -0.1]])
-    scale, offset = fitted(scores, scores > 0, per_label=per_label)
-    assert np.isfinite(scale).all() and np.isfinite(offset).all() and (scale > 0).all()
-    layer = ScoreCalibration(per_label)
-    layer.adapt(scores, scores > 0)
-    probabilities = to_numpy(layer(scores.astype("float32")))
-    assert ((probabilities > 0.5) == (scores > 0)).all()
-    assert probabilities.min() > 0.01 and probabilities.max() < 0.99  # Four rows prove little.
+def test_finite_where_scores_part_the_labels(per_label):
+    for gap in (1e-3, 1.0, 1e4):
+        scores = gap * np.array([[1.0, 2.0], [0.5, 1.0], [-0.5, -1.0], [-1.0, -0.1]])
+        layer = ScoreCalibration(per_label)
+        layer.adapt(scores, scores > 0)
+        assert np.isfinite(layer.scale).all() and np.isfinite(layer.offset).all()
+        assert (layer.scale > 0).all()
+        probabilities = to_numpy(layer(scores.astype("float32")))
+        assert ((probabilities > 0.5) == (scores > 0)).all()
+        assert probabilities.min() > 0.01 and probabilities.max() < 0.99  # Four rows prove little.
 
 
 def test_the_order_never_changes():

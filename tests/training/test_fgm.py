@@ -105,11 +105,10 @@ class Problem:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("clean_weight", [0, 0.5])
-@pytest.mark.parametrize("tokens", [REPEATED, DISTINCT], ids=["repeated", "distinct"])
 @pytest.mark.parametrize("kind", ["plain", "penalized", "tied", "lora"])
-def test_a_step_agrees_with_the_naive_form(kind, tokens, clean_weight):
-    Problem(tokens, kind).check_step(clean_weight, EAGER)
+def test_a_step_agrees_with_the_naive_form(kind):
+    for tokens, clean_weight in ((REPEATED, 0), (REPEATED, 0.5), (DISTINCT, 0.5)):
+        Problem(tokens, kind).check_step(clean_weight, EAGER)
 
 
 @pytest.mark.usefixtures("float64")
@@ -156,7 +155,6 @@ def test_what_a_step_reports_and_its_state_are_those_of_the_clean_pass():
         ("bfloat16", EAGER),
         ("mixed_bfloat16", EAGER),
         ("mixed_float16", EAGER),
-        ("mixed_float16", SEVERAL_STEPS),
         ("mixed_float16", XLA),
     ],
 )
@@ -353,5 +351,5 @@ def test_bad_data_changes_nothing(cause, mode):
         labels[0] = 2
     message = r"labels differ|even batch|bad labels|not in \[0, 7\)|between 0 and 1"
     with pytest.raises(Exception, match=message):
-        trainer.fit(tokens, labels, shuffle=False, verbose=0)
+        trainer.fit(tokens, labels, batch_size=4, shuffle=False, verbose=0)
     same(values([*model.variables, *trainer.optimizer.variables]), before)

@@ -229,12 +229,9 @@ def test_a_variable_of_a_layer_that_is_no_embedding():
 @pytest.mark.parametrize(
     "options",
     [
-        {"clipnorm": 0.01},
-        {"global_clipnorm": 0.01},
-        {"clipvalue": 0.01},
-        {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
-        {"gradient_accumulation_steps": 3},
-        {"weight_decay": 0.1},
+        {"clipnorm": 0.01, "use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
+        {"global_clipnorm": 0.01, "gradient_accumulation_steps": 3},
+        {"clipvalue": 0.01, "weight_decay": 0.1},
     ],
     ids=lambda options: next(iter(options)),
 )

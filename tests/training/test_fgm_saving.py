@@ -53,30 +53,6 @@ def test_training_goes_on_from_a_file_as_if_nothing_had_happened(policy, tmp_pat
     same([again.predict(TOKENS, verbose=0)], [trainer.predict(TOKENS, verbose=0)])
 
 
-def test_the_model_alone_saves_and_predicts(tmp_path):
-    trainer = compiled(normalized_model())
-    steps(trainer, 1)
-    again = reload(trainer.model, tmp_path / "model.keras")
-    assert type(again) is type(trainer.model) and not again.compiled
-    same([again.predict(TOKENS, verbose=0)], [trainer.model.predict(TOKENS, verbose=0)])
-
-
-@pytest.mark.filterwarnings("ignore:Skipping variable loading")
-def test_weights_alone_go_through_a_file(tmp_path):
-    trainer, again = (
-        compiled(normalized_model()),
-        compiled(normalized_model()),
-    )
-    expected = steps(trainer, 2)
-    trainer.save_weights(tmp_path / "trainer.weights.h5")
-    again.load_weights(tmp_path / "trainer.weights.h5")
-    same(values(again.variables), expected[: len(again.variables)])
-    trainer.model.save_weights(tmp_path / "model.weights.h5")
-    plain = normalized_model()
-    plain.load_weights(tmp_path / "model.weights.h5")
-    same(values(plain.variables), values(trainer.model.variables))
-
-
 @pytest.mark.filterwarnings("ignore:Skipping variable loading")
 def test_checkpoints_while_training(tmp_path):
     trainer = compiled(normalized_model())

@@ -30,8 +30,11 @@ def penalized(objective, epsilon):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("mode", [EAGER, GRAPH, XLA], ids=["eager", "graph", "xla"])
-@pytest.mark.parametrize("kind", ["plain", "penalized", "tied", "lora"])
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [*((kind, EAGER) for kind in ("plain", "tied", "lora")), ("tied", GRAPH), ("penalized", XLA)],
+    ids=["plain", "tied", "lora", "graph", "xla"],
+)
 def test_a_step_agrees_with_finite_differences(kind, mode):
     problem = Problem(np.array([[0, 1, 1], [4, 1, 0], [2, 2, 2]]), kind)
     before = [weight.astype("float64") for weight in values(problem.variables)]
@@ -50,12 +53,11 @@ def test_a_step_agrees_with_finite_differences(kind, mode):
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="on JAX there is no such loss")
-@pytest.mark.parametrize("mode", [GRAPH, {"jit_compile": BACKEND == "tensorflow"}])
-def test_it_trains_as_the_loss_does(mode):
+def test_it_trains_as_the_loss_does():
     plain, model = noisy_model(), noisy_model()
-    expected = train(plain, loss=GradientPenaltyLoss("mse", plain.get_layer("tokens")), **mode)
+    expected = train(plain, loss=GradientPenaltyLoss("mse", plain.get_layer("tokens")))
     trainer = GradientPenaltyTrainer(model, "tokens")
-    history = train(trainer, loss="mse", **mode)
+    history = train(trainer, loss="mse")
     same(history, expected, 1e-5)
     same(values(model.variables), values(plain.variables), 1e-5)
 
@@ -68,26 +70,15 @@ def test_without_a_penalty_training_is_plain():
     same(values(model.variables), values(plain.variables), 1e-6)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_half_precision_trains_like_float32(policy):
+def test_half_precision_trains_like_float32():
     after = []
-    for dtype in ("float32", policy):
+    for dtype in ("float32", "mixed_float16", "mixed_bfloat16"):
         model = text_model(dtype=dtype)
         trainer = GradientPenaltyTrainer(model, "tokens", epsilon=10.0)
-        train(trainer, loss="mse", fit={"epochs": 1}, **EAGER)
+        train(trainer, loss="mse", **EAGER)
         after.append(values(model.variables))
-    same(after[1], after[0], 5e-2 if "b" in policy else 5e-3)
-
-
-def test_saving_and_training_on(tmp_path):
-    trainer = GradientPenaltyTrainer(text_model(), "tokens", epsilon=2.0)
-    train(trainer, optimizer="adam")
-    trainer.save(tmp_path / "trainer.keras")
-    again = keras.saving.load_model(tmp_path / "trainer.keras", safe_mode=True)
-    assert (again.epsilon, again.embedding) == (2.0, "tokens")
-    for each in (trainer, again):
-        each.fit(TOKENS, LABELS, shuffle=False, verbose=0)
-    same(values(again.variables), values(trainer.variables), 1e-6)
+    same(after[1], after[0], 5e-3)
+    same(after[2], after[0], 5e-2)
 
 
 def test_bad_arguments():

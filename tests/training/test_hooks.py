@@ -156,7 +156,7 @@ def test_two_threads_may_fit_at_once(options):
 
     def fit(trainer):
         barrier.wait()
-        trainer.fit(TOKENS, LABELS, batch_size=4, epochs=5, shuffle=False, verbose=0)
+        trainer.fit(TOKENS, LABELS, batch_size=4, epochs=2, shuffle=False, verbose=0)
 
     trainers = [trainer(number) for number in (0, 1, 0, 1)]
     for pair in (trainers[:2], trainers[2:3], trainers[3:]):

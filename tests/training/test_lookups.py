@@ -66,6 +66,13 @@ class OwnEmbedding(layers.Layer):
         return ops.take(self.table, inputs % 7, axis=0)
 
 
+class Recursive(layers.Embedding):
+    """Calls itself once more for its vectors."""
+
+    def call(self, inputs, again=True):
+        return self.call(inputs, again=False) if again else super().call(inputs)
+
+
 class Twice(keras.Model):
     """Looks up in one matrix twice, once without a gradient."""
 
@@ -115,6 +122,10 @@ MODELS = {
     "twice": (Twice, TOKENS),
     "shared": (shared, [TOKENS, TOKENS[:, ::-1].copy()]),
     "own layer": (lambda: text_model(embedding=OwnEmbedding(name="tokens")), TOKENS),
+    "calls itself": (
+        lambda: text_model(embedding=Recursive(7, 3, initial(), name="tokens")),
+        TOKENS,
+    ),
 }
 
 
@@ -159,9 +170,15 @@ def token_and_position(mask_zero, encoder):
     return classifier_on(outputs, inputs)
 
 
-@pytest.mark.parametrize("encoder", [False, True])
-@pytest.mark.parametrize("mask_zero", [False, True])
-@pytest.mark.parametrize("embedding", ["token_embedding", "position_embedding"])
+@pytest.mark.parametrize(
+    ("embedding", "mask_zero", "encoder"),
+    [
+        ("token_embedding", False, False),
+        ("token_embedding", True, True),
+        ("position_embedding", False, True),
+        ("position_embedding", True, False),
+    ],
+)
 def test_tokens_and_positions(embedding, mask_zero, encoder):
     check_like_the_matrix(lambda: token_and_position(mask_zero, encoder), embedding, TOKENS, LABELS)
 
@@ -234,7 +251,13 @@ BACKBONES = {
 }
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+# Those that look up otherwise than BERT does; the others repeat it.
+QUICK = ["AlbertBackbone", "BertBackbone", "DebertaV3Backbone", "GPT2Backbone"]
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in BACKBONES]
+)
 def test_every_text_backbone(name):
     def build():
         keras.utils.set_random_seed(1)
@@ -266,9 +289,17 @@ def quantized(model):
     gc.unfreeze()
 
 
-@pytest.mark.parametrize("change", [frozen, adapted, quantized])
-@pytest.mark.parametrize("trainer_class", [FGMTrainer, PGDTrainer, GradientPenaltyTrainer])
-@pytest.mark.parametrize("mode", [EAGER, {}], ids=["eager", "compiled"])
+@pytest.mark.parametrize(
+    ("change", "trainer_class", "mode"),
+    [
+        (frozen, FGMTrainer, EAGER),
+        (frozen, GradientPenaltyTrainer, {}),
+        (adapted, PGDTrainer, {}),
+        (adapted, GradientPenaltyTrainer, EAGER),
+        (quantized, FGMTrainer, {}),
+        (quantized, GradientPenaltyTrainer, EAGER),
+    ],
+)
 def test_vectors_from_a_matrix_that_is_not_trained_itself(change, trainer_class, mode):
     """All else of the model trains as if an equal matrix was trained, which itself stays."""
     after = []
@@ -371,9 +402,10 @@ def test_rematerialized_layers(part, trainer_class, mode):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("norm", ["batch", "sample"])
+@pytest.mark.parametrize(
+    ("norm", "mode"), [("batch", EAGER), ("sample", {})], ids=["batch", "sample in a graph"]
+)
 @pytest.mark.parametrize("kind", ["sparse", "ragged"])
-@pytest.mark.parametrize("mode", [EAGER, {}], ids=["eager", "graph"])
 def test_tokens_that_are_not_dense(kind, norm, mode):
     import tensorflow as tf
 

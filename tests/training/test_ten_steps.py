@@ -229,6 +229,7 @@ TRAINERS = {
     "penalty": (GradientPenaltyTrainer, "penalty", {"epsilon": 2.0}),
 }
 CASES = [(name, norm) for name in TRAINERS for norm in ("batch", "sample")][:-1]
+pytestmark = pytest.mark.slow
 
 
 def with_fixed_noise(trainer):
