@@ -1,217 +1,131 @@
-"""Train, score and time one row."""
+"""Train, score and save one row."""
 
+import json
+import os
+import re
+import shutil
 import statistics
 import time
 
-from support.decisions import learn
-from support.intervals import packed
-from support.saving import write_model
-from support.scores import micro_f1, scores
-from support.splits import a_batch, batches
-from support.task import vocabulary_of
-
 import keras
 import numpy as np
+from sklearn.metrics import f1_score
 
-import sigmoid
-from tfidf import tfidf_predictions
+from keras_mlc.layers import LabelThresholds, ScoreCalibration
 
-CURVE_POINTS = 8  # in all, and one at least an epoch
-TIMED_STEPS = 7
-EVALUATED_TEXTS = 64  # at once; the last batch is filled up to it
+AVERAGES = ("micro", "macro", "weighted", "samples")
+SHRINKAGE = 20  # what docs/guides/label_thresholds.md advises for few rows
 
 
-class StepTimer(keras.callbacks.Callback):
-    """Time the last step; its loss is waited for."""
+class StepTimes(keras.callbacks.Callback):
+    """Seconds of each step; its loss is waited for."""
+
+    def on_train_begin(self, logs=None):
+        self.seconds = []
 
     def on_train_batch_begin(self, batch, logs=None):
         self.began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        self.loss = float(logs["loss"])
-        self.seconds = time.perf_counter() - self.began
+        float(logs["loss"])
+        self.seconds.append(time.perf_counter() - self.began)
 
 
-class Watch(StepTimer):
-    """Time the epochs, draw the learning curve, and keep the live view up to date.
+def train_row(row, task, validation, test, tune, folder):
+    """Train the model of a row, a module, by its `Task`; return what is kept of it.
 
-    Attributes:
-        outputs: those for the validation rows after the last step, which is a point of the curve.
-        steps: seconds of each step.
-        validating: seconds of all predictions for validation rows.
+    `validation` and `test` are each a `Corpus` and its inputs. Thresholds, unless `tune` is False,
+    and probabilities are fitted to the former. The model is saved in `folder`, if there is one.
     """
-
-    def __init__(self, task, live):
-        super().__init__()
-        self.task, self.live = task, live
-        self.curve, self.losses, self.epochs = [], [], []
-        self.steps, self.validating = [], 0.0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-        self.epochs.append(0.0)
-
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
-        self.epochs[-1] += self.seconds
-        self.steps.append(self.seconds)
-        loss = self.loss
-        epochs = self.task.settings.epochs
-        steps = self.task.steps // epochs
-        self.live.step(self.epoch, epochs, batch + 1, steps, loss)
-        done = self.epoch + (batch + 1) / steps
-        if (len(self.curve) + 1) / max(1, CURVE_POINTS // epochs) <= done:
-            inputs, targets = self.task.validation
-            began = time.perf_counter()
-            self.outputs = outputs_of(self.model, inputs)
-            self.validating += time.perf_counter() - began
-            predicted = self.task.predicted_labels(self.outputs)
-            score = micro_f1(self.task.indicators(targets), predicted)
-            self.curve.append([done, score])
-            self.losses.append([done, loss])
-
-
-class Spent:
-    """Where the seconds of a row go: what each part took, in `seconds`."""
-
-    def __init__(self):
-        self.seconds, self.last = {}, time.perf_counter()
-
-    def until_now(self, part):
-        now = time.perf_counter()
-        self.seconds[part], self.last = now - self.last, now
-
-    def move(self, part, other, seconds):
-        self.seconds[part] -= seconds
-        self.seconds[other] = seconds
-
-
-def outputs_of(model, inputs):
-    """A model's outputs for N texts, computed in batches of one size: nothing compiles twice."""
-    (number,) = {len(value) for value in inputs.values()}
-    filled = {
-        name: np.pad(value, ((0, -number % EVALUATED_TEXTS), (0, 0)), mode="edge")
-        for name, value in inputs.items()
-    }
-    return model.predict(filled, batch_size=EVALUATED_TEXTS, verbose=0)[:number]
-
-
-def run_row(row, settings, data, seed, live, tune=False, folder=None):
-    """Train a row's model and return everything that the table shows of it.
-
-    `tune` chooses a threshold for each label; `folder` keeps the model there. Both learn from the
-    validation rows.
-    """
-    live.start(row.TITLE, seed)
-    spent = Spent()
-    keras.utils.set_random_seed(seed)
-    task = data.task(row, seed)
+    began = time.perf_counter()
+    keras.utils.set_random_seed(task.seed)
     model = row.build(task)
     model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the first step twice
-    spent.until_now("model")
-    watch = Watch(task, live)
-    model.fit(
-        batches(row, task), epochs=settings.epochs, shuffle=False, verbose=0, callbacks=[watch]
-    )
-    spent.until_now("first step")
-    step = statistics.median(watch.steps)
-    spent.move("first step", "steps", sum(watch.steps[1:]) + step)
-    spent.move("first step", "validation rows", watch.validating)
-    inputs, targets = task.test
-    outputs = outputs_of(model, inputs)
-    spent.until_now("test rows")
-    labels, names = task.indicators(targets), task.indicator_names()
-    at_zero, decisions, given = task.predicted_labels(outputs), None, None
-    if (tune or folder) and not task.fine_grained:
-        decisions = learn(watch.outputs, task.validation[1], tune)
-        live.say(f"{row.TITLE}, seed {seed}: {decisions.note}.")
-    if tune and decisions:
-        given = decisions.labels(outputs)
-    tuned = {"tuned": tuned_scores(decisions, task, given)} if tune else {}
-    if folder:  # before the steps are timed, which train on
-        write_model(folder, model, vocabulary_of(settings), task.meaning(row.TITLE), decisions)
-    live.timing()
-    spent.until_now("scores")
-    ratio = step_ratio(row, model, task, data, live)
-    spent.until_now("step time")
+    batches = row.batches(task) if hasattr(row, "batches") else task.batches()
+    steps = StepTimes()
+    model.fit(batches, epochs=task.settings.epochs, shuffle=False, callbacks=[steps])
+    model = getattr(model, "model", model)  # inside a trainer
+    found = model.predict(test[1], batch_size=64, verbose=0)
+    names = {"max_length": task.settings.max_length}
+    if task.train.levels:
+        decided = {"at_0": task.train.as_labels(found.argmax(axis=-1)), "tuned": None}
+        served = {"probabilities": model.output}
+        names["aspects"] = dict(zip(task.train.names, task.train.levels, strict=True))
+    else:
+        scores = model.predict(validation[1], batch_size=64, verbose=0)
+        served = fitted(scores, validation[0].targets, tune)
+        tuned = keras.ops.convert_to_numpy(served["labels"](found)) if tune else None
+        decided = {"at_0": found > 0, "tuned": tuned}
+        served = {name: layer(model.output) for name, layer in served.items()}
+        names["labels"] = task.train.names
+    seconds = time.perf_counter() - began
+    if folder:
+        save_model(folder, model, served, task.source.tokens, names)
     return {
         "title": row.TITLE,
         "loss": row.LOSS,
-        "parameters": parameters(model, task),
-        **scores(labels, at_zero, names),
-        **tuned,
-        "predictions": packed(labels, at_zero, given),
-        "seconds_per_epoch": statistics.median(watch.epochs),
-        "step_ratio": ratio,
-        "spent": spent.seconds,
-        "curve": watch.curve,
-        "loss_curve": watch.losses,
+        **scored(test[0].as_labels(), decided),
+        "seconds": seconds,
+        "step_ms": 1000 * statistics.median(steps.seconds[1:] or steps.seconds),
     }
 
 
-def tuned_scores(decisions, task, given):
-    """Each label's tuned threshold, and the scores of what is given; None for levels."""
-    if decisions is None:
-        return None
-    names = task.indicator_names()
-    thresholds = decisions.thresholds.thresholds.tolist()
-    return {
-        "thresholds": dict(zip(names, thresholds, strict=True)),
-        "validation_rows": len(task.validation[1]),
-        **scores(task.test[1], given, names),
-    }
+def fitted(scores, labels, tune):
+    """The layers that make `labels` of scores and, where rows show them, `probabilities`."""
+    thresholds = LabelThresholds(shrinkage=SHRINKAGE, name="labels", dtype="float32")
+    thresholds.build(scores.shape)
+    if not labels.any() or labels.all() or not np.isfinite(scores).all():
+        print(f"{len(scores):,} validation rows show neither thresholds nor probabilities.")
+        return {"labels": thresholds}
+    calibration = ScoreCalibration(name="probabilities", dtype="float32")
+    calibration.adapt(scores, labels)
+    if tune:
+        thresholds.adapt(scores, labels)
+        few = int((labels.sum(axis=0, dtype="int64") < thresholds.min_positives).sum())
+        print(f"Thresholds from {len(scores):,} validation rows; {few:,} rare labels share one.")
+    return {"labels": thresholds, "probabilities": calibration}
 
 
-def run_tfidf(data, live):
-    """The scores of the tuned linear model, which are those of `tfidf.py`."""
-    train, test = data.whole[False], data.splits[False][-1]
-    began = time.perf_counter()
-    predicted, choice = tfidf_predictions(train, test)
-    live.say(str(choice))
-    return {
-        "title": "TF-IDF + linear SVM, tuned",
-        "loss": "squared hinge",
-        "seconds": time.perf_counter() - began,
-        **scores(test.labels, predicted, test.label_names),
-        "predictions": packed(test.labels, predicted, predicted),
-    }
+def scored(true, decided):
+    """F1 scores and predicted labels of each way to decide, of which some may be None."""
+    kept = {"scores": {}, "predicted": {}}
+    for way, found in decided.items():
+        kept["scores"][way] = None if found is None else f1(true, found)
+        kept["predicted"][way] = None if found is None else indices(found)
+    return kept
 
 
-def step_ratio(row, model, task, data, live):
-    """The model's step time over that of the plain sigmoid row, both measured in turn.
+def f1(true, found):
+    """The averages of F1. Labels that `found` has no column of are missed."""
+    count = true.shape[1]
+    # one more column, which does not count: a single one would be taken for two classes
+    true = np.pad(true, ((0, 0), (0, 1))).astype("uint8")
+    found = np.pad(found, ((0, 0), (0, count + 1 - found.shape[1]))).astype("uint8")
+    options = {"labels": range(count), "zero_division": 0}
+    return {each: float(f1_score(true, found, average=each, **options)) for each in AVERAGES}
 
-    None where nothing can be compared, or where the timing fails: the trained row is kept.
+
+def indices(labels):
+    """The indices of each row's labels."""
+    return [np.flatnonzero(row).tolist() for row in labels]
+
+
+def save_model(folder, model, outputs, tokens, names):
+    """Write a model with a dictionary of outputs, the tokenizer, and the outputs' names.
+
+    Whoever reads sees a whole folder or none, and a failure, as of a full disk, leaves nothing.
     """
-    if row is sigmoid:
-        data.plain = model, a_batch(row, task)
-        return 1.0
-    if data.cannot(sigmoid):
-        return None
+    model = keras.Model(model.input, outputs)
+    # every processor computes in float32, and so does ONNX Runtime
+    served = keras.models.model_from_json(re.sub("mixed_b?float16", "float32", model.to_json()))
+    served.set_weights(model.get_weights())
+    partial = folder.with_name(f"{folder.name}.partial")
     try:
-        batch = a_batch(row, task)
-        ratios = [
-            timed_step(model, batch) / timed_step(*data.plain) for _ in range(TIMED_STEPS + 1)
-        ]
-    except Exception as error:
-        live.say(f"{row.TITLE}: its steps could not be timed ({type(error).__name__}: {error}).")
-        return None
-    return statistics.median(ratios[1:])  # the first may trace
-
-
-def timed_step(model, batch):
-    timer = StepTimer()
-    model.fit(batch, shuffle=False, verbose=0, callbacks=[timer])
-    return timer.seconds
-
-
-def parameters(model, task):
-    """Number of parameters of the encoder, of each layer after it, and in total."""
-    model = getattr(model, "model", model)  # inside FGMTrainer
-    heads = {}
-    for layer in model.layers:
-        if layer.name not in task.encoder_layers:
-            for weight in layer.weights:
-                part = "/".join(weight.path.split("/")[: 2 if "text_cnn" in weight.path else 1])
-                heads[part] = heads.get(part, 0) + int(np.prod(weight.shape))
-    total = model.count_params()
-    return {"encoder": total - sum(heads.values()), "heads": heads, "total": total}
+        partial.mkdir(parents=True)
+        served.save(partial / "model.keras")
+        tokens.save(partial)
+        (partial / "names.json").write_text(json.dumps(names, ensure_ascii=False), "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,194 @@
+"""The encoder that a row starts from: albert-tiny in TensorFlow's two formats, or KerasHub's."""
+
+import json
+from pathlib import Path
+
+from support import UserError
+from support.tokens import load_tokens
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+SOURCE = "https://storage.googleapis.com/albert_zh/"
+PUBLIC = {
+    "albert_tiny_zh": "albert_tiny.zip",
+    "albert_tiny_489k": "albert_tiny_489k.zip",
+    "albert_tiny_zh_google": "albert_tiny_zh_google.zip",
+}
+INPUTS = ("token_ids", "segment_ids", "padding_mask")
+# a part of the Keras model, its variable in the brightmart format, and in the google format
+NAMES = """
+token_embedding       embeddings/word_embeddings        embeddings/word_embeddings
+segment_embedding     embeddings/token_type_embeddings  embeddings/token_type_embeddings
+position_embedding    embeddings/position_embeddings    embeddings/position_embeddings
+embedding_norm        embeddings/LayerNorm              embeddings/LayerNorm
+embedding_projection  embeddings/word_embeddings_2      encoder/embedding_hidden_mapping_in
+@self_attention_layer/query            @attention/self/query       @attention_1/self/query
+@self_attention_layer/key              @attention/self/key         @attention_1/self/key
+@self_attention_layer/value            @attention/self/value       @attention_1/self/value
+@self_attention_layer/attention_output @attention/output/dense     @attention_1/output/dense
+@self_attention_layer_norm             @attention/output/LayerNorm @LayerNorm
+@feedforward_intermediate_dense        @intermediate/dense         @ffn_1/intermediate/dense
+@feedforward_output_dense              @output/dense               @ffn_1/intermediate/output/dense
+@feedforward_layer_norm                @output/LayerNorm           @LayerNorm_1
+"""
+LAYER = "transformer_layer/", "encoder/layer_shared/", "encoder/transformer/group_0/inner_group_0/"
+
+
+def open_encoder(name, file_hash=None):
+    """Open the encoder of a folder, of a KerasHub preset, or of one of the `PUBLIC` names.
+
+    Returns:
+        A `TinyAlbert` or a `HubEncoder`. Their `build(dropout, dtype)` returns a Keras model from
+        `inputs`, a dictionary, to the sequence (B, T, D); `tokens` makes these inputs of texts.
+    """
+    folder = downloaded(name, file_hash) if name in PUBLIC else Path(name)
+    indexes = sorted(folder.rglob("*.index"))
+    if len(indexes) > 1:
+        raise UserError(f"{folder}: several checkpoints. Give each a folder of its own.")
+    return TinyAlbert(indexes[0]) if indexes else HubEncoder(name)
+
+
+def downloaded(name, file_hash):
+    """The folder of a public checkpoint, in Keras's cache."""
+    if not file_hash:
+        print(f"{name}: no checksum of it is published; --checkpoint-hash compares it with one.")
+    origin = SOURCE + PUBLIC[name]
+    try:
+        return Path(keras.utils.get_file(origin=origin, extract=True, file_hash=file_hash))
+    except Exception as error:  # of the network, the archive or the checksum
+        raise UserError(f"{origin}: {error} Fetch it by hand, and give its folder.") from None
+
+
+def embedding_of(encoder):
+    """The layer that looks up the vectors of tokens, wherever an encoder has it."""
+    layers = [getattr(layer, "token_embedding", layer) for layer in encoder.layers]
+    return next(layer for layer in layers if layer.name == "token_embedding")
+
+
+@keras.saving.register_keras_serializable(package="keras_mlc_examples")
+def gelu_tanh(x):
+    """What the configurations of TensorFlow checkpoints call "gelu"."""
+    return keras.activations.gelu(x, approximate=True)
+
+
+class TinyAlbert:
+    """An ALBERT in one of TensorFlow's two formats, from its folder.
+
+    * brightmart: token vectors are projected, without a bias; then segment and position vectors of
+      the hidden size are added and normalised.
+    * google: token, segment and position vectors are added and normalised, then projected.
+    """
+
+    inputs = INPUTS
+
+    def __init__(self, index):
+        self.folder, self.config = index.parent, read_configuration(index.parent)
+        self.tokens = load_tokens(self.folder)
+        try:
+            self.positions = self.config["max_position_embeddings"]
+            if self.tokens.tokenizer.get_vocab_size() != self.config["vocab_size"]:
+                raise UserError(f"{self.folder}: vocab.txt is not that of the configuration.")
+            checkpoint = tf.train.load_checkpoint(str(index.with_suffix("")))
+            shapes = checkpoint.get_variable_to_shape_map()
+            self.google = "bert/encoder/embedding_hidden_mapping_in/kernel" in shapes
+            names = self.compared_names(shapes)
+            self.values = {path: checkpoint.get_tensor(name) for path, name in names.items()}
+        except (tf.errors.OpError, ValueError, LookupError) as error:
+            raise UserError(f"{self.folder} is not whole: {error}") from None
+        if not all(np.isfinite(value).all() for value in self.values.values()):
+            raise UserError(f"{index}: the checkpoint holds NaN or infinity.")
+
+    def compared_names(self, shapes):
+        """Map the paths of weights to names in the checkpoint, whose shapes must be the same."""
+        parts, names, wrong, hidden = {}, {}, [], self.config["hidden_size"]
+        for line in NAMES.strip().splitlines():
+            pairs = zip(line.split(), LAYER, strict=True)
+            ours, *theirs = [name.replace("@", layer) for name, layer in pairs]
+            parts[ours] = f"bert/{theirs[self.google]}"
+        for weight in tiny_albert(self.config, self.google).weights:
+            part, leaf = weight.path.rsplit("/", 1)
+            name = parts[part] if parts[part] in shapes else f"{parts[part]}/{leaf}"
+            shape = list(weight.shape)
+            if "/self_attention_layer/" in weight.path:  # Keras keeps the heads apart
+                shape = [hidden, hidden] if leaf == "kernel" else [hidden]
+            if shapes.get(name) != shape:
+                wrong.append(f"{name} is {shapes.get(name, 'missing')}, expected {shape}")
+            names[weight.path] = name
+        if wrong:
+            raise UserError(f"{self.folder}: not what its configuration says: {'; '.join(wrong)}.")
+        return names
+
+    def build(self, dropout, dtype):
+        encoder = tiny_albert(self.config, self.google, dropout, dtype)
+        for weight in encoder.weights:
+            weight.assign(self.values[weight.path].reshape(weight.shape))
+        return encoder
+
+
+def read_configuration(folder):
+    for path in sorted(folder.glob("*config*.json")):
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
+        if "embedding_size" in config:
+            for key, only in {"hidden_act": "gelu", "num_hidden_groups": 1}.items():
+                if config.get(key, only) != only:
+                    raise UserError(f"{path}: {key} is {config[key]!r}; only {only!r} is read.")
+            return config
+    raise UserError(f"{folder}: no *config*.json with an embedding_size, as ALBERT's have.")
+
+
+def tiny_albert(config, google, dropout=0.0, dtype=None):
+    """Build an ALBERT with random weights."""
+    layers, hub = keras.layers, keras_hub.layers
+    width, hidden = config["embedding_size"], config["hidden_size"]
+    epsilon = config.get("layer_norm_eps", 1e-12)
+
+    def named(name):
+        return {"name": name, "dtype": dtype}
+
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in INPUTS}
+    look_up = hub.ReversibleEmbedding(config["vocab_size"], width, **named("token_embedding"))
+    project = layers.Dense(hidden, use_bias=google, **named("embedding_projection"))
+    x = look_up(inputs["token_ids"])
+    x = x if google else project(x)
+    kinds, positions = config["type_vocab_size"], config["max_position_embeddings"]
+    segment = layers.Embedding(kinds, x.shape[-1], **named("segment_embedding"))
+    position = hub.PositionEmbedding(positions, **named("position_embedding"))
+    x = layers.Add(**named("embeddings"))([x, segment(inputs["segment_ids"]), position(x)])
+    x = layers.LayerNormalization(epsilon=epsilon, **named("embedding_norm"))(x)
+    x = layers.Dropout(dropout, **named("embedding_dropout"))(x)
+    x = project(x) if google else x
+    sizes = config["intermediate_size"], config["num_attention_heads"]
+    layer = hub.TransformerEncoder(
+        *sizes, dropout, gelu_tanh, epsilon, **named("transformer_layer")
+    )
+    for _ in range(config["num_hidden_layers"]):  # which share their weights
+        x = layer(x, padding_mask=inputs["padding_mask"])
+    return keras.Model(inputs, x, name="albert_tiny")
+
+
+class HubEncoder:
+    """An encoder that KerasHub loads: a preset, or a folder of its own or of Hugging Face."""
+
+    def __init__(self, name):
+        try:
+            self.backbone = keras_hub.models.Backbone.from_preset(name)
+        except Exception as error:  # of many classes, as what is wrong is JSON, HDF5 or a name
+            raise UserError(f"{name}: no ALBERT of TensorFlow, and to KerasHub {error}") from None
+        names = set(self.backbone.input) if isinstance(self.backbone.input, dict) else set()
+        known = {"token_ids", "padding_mask"} <= names <= set(INPUTS)
+        if not (known and hasattr(self.backbone, "token_embedding")):
+            raise UserError(f"{name}: {type(self.backbone).__name__} is no encoder of texts alone.")
+        self.inputs = tuple(name for name in INPUTS if name in names)
+        self.positions = getattr(self.backbone, "max_sequence_length", None)
+        self.tokens = load_tokens(name, preset=name)
+
+    def build(self, dropout, dtype):
+        config = self.backbone.get_config() | {"dropout": dropout, "dtype": dtype}
+        copy = type(self.backbone).from_config(config)
+        copy.set_weights(self.backbone.get_weights())
+        output = copy.output
+        sequence = output["sequence_output"] if isinstance(output, dict) else output
+        return keras.Model(copy.input, sequence, name=copy.name)

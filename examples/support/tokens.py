@@ -1,0 +1,81 @@
+"""How texts become the encoder's inputs: by `tokenizers`, or by a KerasHub preprocessor."""
+
+import json
+import shutil
+from pathlib import Path
+
+from support import UserError
+
+import numpy as np
+from tokenizers import BertWordPieceTokenizer, Tokenizer
+
+PRESET = "preprocessor"  # folder in that of a saved model
+
+
+def load_tokens(folder, preset=None):
+    """What the texts of a checkpoint or of a saved model are split by.
+
+    A `tokenizer.json` comes before a `vocab.txt`, and both before KerasHub's preprocessor.
+    """
+    folder = Path(folder)
+    files = any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt"))
+    try:
+        return FileTokens(folder) if files else PresetTokens(preset or folder / PRESET)
+    except Exception as error:  # neither package has a class of its own
+        raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
+
+
+class FileTokens:
+    """Tokens by a `tokenizer.json`, or by a `vocab.txt` of BERT's form, one entry a line."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        path, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
+        if path.exists():
+            self.tokenizer = Tokenizer.from_file(str(path))
+        else:
+            path = folder / "tokenizer_config.json"
+            told = json.loads(path.read_text("utf-8")) if path.exists() else {}
+            lowercase = told.get("do_lower_case", not has_capitals(vocabulary))
+            self.tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=lowercase)
+        if len(self.tokenizer.encode("").ids) != 2:
+            raise ValueError("it adds no [CLS] and [SEP] to a text")
+        ids = map(self.tokenizer.token_to_id, ("[PAD]", "<pad>"))
+        self.padding = next((i for i in ids if i is not None), 0)
+
+    def __call__(self, texts, max_length):
+        """The inputs for N texts: int32 arrays of shape (N, max_length)."""
+        self.tokenizer.enable_truncation(max_length)
+        self.tokenizer.enable_padding(length=max_length, pad_id=self.padding)
+        encodings = self.tokenizer.encode_batch(list(texts))
+        token_ids = np.array([encoding.ids for encoding in encodings], "int32")
+        padding_mask = np.array([encoding.attention_mask for encoding in encodings], "int32")
+        segment_ids = np.zeros_like(token_ids)
+        return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
+
+    def save(self, folder):
+        for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"):
+            if (self.folder / name).exists():
+                shutil.copyfile(self.folder / name, folder / name)
+
+
+def has_capitals(vocabulary):
+    entries = set(vocabulary.read_text(encoding="utf-8").split("\n"))
+    return any(len(e) == 1 and e != e.lower() and e.lower() in entries for e in entries)
+
+
+class PresetTokens:
+    """Tokens by the preprocessor of a KerasHub preset."""
+
+    def __init__(self, preset):
+        import keras_hub
+
+        self.preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(str(preset))
+
+    def __call__(self, texts, max_length):
+        self.preprocessor.sequence_length = max_length
+        inputs = self.preprocessor(list(texts))
+        return {name: np.asarray(value).astype("int32") for name, value in inputs.items()}
+
+    def save(self, folder):
+        self.preprocessor.save_to_preset(str(folder / PRESET))
