@@ -10,7 +10,9 @@ probability. A fine-grained model prints the likeliest level of every aspect: as
 
 import argparse
 import json
-import sys
+import os
+import re
+import shutil
 from itertools import islice
 from pathlib import Path
 
@@ -19,21 +21,42 @@ from support.tokens import load_tokens
 
 import numpy as np
 
+MODEL, ONNX, NAMES = "model.keras", "model.onnx", "names.json"
+
+
+def save_model(folder, model, outputs, tokens, names):
+    """Write a model with a dictionary of outputs, its tokenizer, and the outputs' names.
+
+    Whoever reads sees a whole folder or none, and a failure, as of a full disk, leaves nothing.
+    """
+    import keras
+
+    model = keras.Model(model.input, outputs)
+    # every processor computes in float32, and so does ONNX Runtime
+    served = keras.models.model_from_json(re.sub("mixed_b?float16", "float32", model.to_json()))
+    served.set_weights(model.get_weights())
+    partial = folder.with_name(f"{folder.name}.partial")
+    try:
+        partial.mkdir(parents=True)
+        served.save(partial / MODEL)
+        tokens.save(partial)
+        (partial / NAMES).write_text(json.dumps(names, ensure_ascii=False), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
 
 class Predictor:
-    """A saved model: a function from texts to a dictionary of arrays.
-
-    Attributes:
-        names: of its `labels`, a list, or `aspects`, each with a list of levels.
-    """
+    """A saved model: a function from texts to a dictionary of arrays; `names` are the outputs'."""
 
     def __init__(self, folder, onnx=False):
-        if not (folder / "names.json").is_file():
+        if not (folder / NAMES).is_file():
             raise UserError(f"{folder}: no model that a row has saved with --save.")
-        self.names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
+        self.names = json.loads((folder / NAMES).read_text(encoding="utf-8"))
         self.tokens = load_tokens(folder)
         try:
-            self.load_onnx(folder / "model.onnx") if onnx else self.load(folder / "model.keras")
+            self.load_onnx(folder / ONNX) if onnx else self.load(folder / MODEL)
         except Exception as error:  # of many classes, as what is damaged is a zip, JSON or HDF5
             raise UserError(f"{folder}: the model cannot be loaded: {error}") from None
 
@@ -69,6 +92,8 @@ def lines_of(names, outputs, top):
         for levels in probabilities.argmax(axis=-1):
             pairs = zip(names["aspects"].items(), levels, strict=True)
             yield "\t".join(f"{aspect}::{each[level]}" for (aspect, each), level in pairs)
+    elif top and probabilities is None:
+        raise UserError("The model gives no probabilities: no validation row showed any.")
     elif top:
         for row in probabilities:
             best = np.argsort(-row, kind="stable")[:top]
@@ -90,13 +115,13 @@ def main():
     add("--onnx", action="store_true", help="use what export_onnx.py wrote; without Keras")
     arguments = parser.parse_intermixed_args()  # FILE may follow options
     predict = Predictor(arguments.model, arguments.onnx)
-    source = open(arguments.file, "rb") if arguments.file else sys.stdin.buffer
-    texts = (line.decode("utf-8").strip() for line in source)
-    while batch := list(islice(texts, arguments.batch_size)):
-        # as many texts in each batch, or the last would be compiled for again
-        filled = batch + [""] * (arguments.batch_size - len(batch))
-        for text, line in zip(batch, lines_of(predict.names, predict(filled), arguments.top)):
-            print(line if text else "", flush=True)
+    with open(arguments.file or 0, encoding="utf-8") as lines:  # 0 is standard input
+        while batch := [line.strip() for line in islice(lines, arguments.batch_size)]:
+            # of one size, or the last one would be compiled for again
+            outputs = predict(batch + [""] * (arguments.batch_size - len(batch)))
+            answers = lines_of(predict.names, outputs, arguments.top)
+            for text, answer in zip(batch, answers, strict=False):
+                print(answer if text else "", flush=True)
 
 
 if __name__ == "__main__":

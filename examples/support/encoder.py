@@ -40,32 +40,22 @@ LAYER = "transformer_layer/", "encoder/layer_shared/", "encoder/transformer/grou
 def open_encoder(name, file_hash=None):
     """Open the encoder of a folder, of a KerasHub preset, or of one of the `PUBLIC` names.
 
-    Returns:
-        A `TinyAlbert` or a `HubEncoder`. Their `build(dropout, dtype)` returns a Keras model from
-        `inputs`, a dictionary, to the sequence (B, T, D); `tokens` makes these inputs of texts.
+    Its `build(dropout, dtype)` returns a Keras model from `inputs`, which `tokens` makes of texts,
+    to the sequence (B, T, D).
     """
-    folder = downloaded(name, file_hash) if name in PUBLIC else Path(name)
+    folder = Path(name)
+    if name in PUBLIC:
+        origin = SOURCE + PUBLIC[name]
+        if not file_hash:
+            print(f"{origin}: no checksum is published; --checkpoint-hash compares it with one.")
+        try:
+            folder = Path(keras.utils.get_file(origin=origin, extract=True, file_hash=file_hash))
+        except Exception as error:  # of the network, the archive or the checksum
+            raise UserError(f"{origin}: {error} Fetch it by hand, and give its folder.") from None
     indexes = sorted(folder.rglob("*.index"))
     if len(indexes) > 1:
         raise UserError(f"{folder}: several checkpoints. Give each a folder of its own.")
     return TinyAlbert(indexes[0]) if indexes else HubEncoder(name)
-
-
-def downloaded(name, file_hash):
-    """The folder of a public checkpoint, in Keras's cache."""
-    if not file_hash:
-        print(f"{name}: no checksum of it is published; --checkpoint-hash compares it with one.")
-    origin = SOURCE + PUBLIC[name]
-    try:
-        return Path(keras.utils.get_file(origin=origin, extract=True, file_hash=file_hash))
-    except Exception as error:  # of the network, the archive or the checksum
-        raise UserError(f"{origin}: {error} Fetch it by hand, and give its folder.") from None
-
-
-def embedding_of(encoder):
-    """The layer that looks up the vectors of tokens, wherever an encoder has it."""
-    layers = [getattr(layer, "token_embedding", layer) for layer in encoder.layers]
-    return next(layer for layer in layers if layer.name == "token_embedding")
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc_examples")
@@ -77,66 +67,61 @@ def gelu_tanh(x):
 class TinyAlbert:
     """An ALBERT in one of TensorFlow's two formats, from its folder.
 
-    * brightmart: token vectors are projected, without a bias; then segment and position vectors of
-      the hidden size are added and normalised.
-    * google: token, segment and position vectors are added and normalised, then projected.
+    In brightmart's, token vectors are projected to the hidden size, without a bias, before segment
+    and position vectors are added to them; in google's, their sum is projected.
     """
 
     inputs = INPUTS
 
     def __init__(self, index):
-        self.folder, self.config = index.parent, read_configuration(index.parent)
+        self.folder, paths = index.parent, sorted(index.parent.glob("albert_config*.json"))
+        if len(paths) != 1:
+            raise UserError(f"{self.folder}: one albert_config*.json was expected.")
+        self.config = json.loads(paths[0].read_text(encoding="utf-8-sig"))
+        for key, only in {"hidden_act": "gelu", "num_hidden_groups": 1}.items():
+            if self.config.get(key, only) != only:
+                raise UserError(f"{paths[0]}: {key} is {self.config[key]!r}, expected {only!r}.")
         self.tokens = load_tokens(self.folder)
+        self.positions = self.config.get("max_position_embeddings")
+        if self.tokens.tokenizer.get_vocab_size() != self.config.get("vocab_size"):
+            raise UserError(f"{paths[0]}: vocab_size is not that of vocab.txt.")
+        self.checkpoint = str(index.with_suffix(""))
+        self.build(0.0, "float32")  # tells at once what does not fit
+
+    def build(self, dropout, dtype):
         try:
-            self.positions = self.config["max_position_embeddings"]
-            if self.tokens.tokenizer.get_vocab_size() != self.config["vocab_size"]:
-                raise UserError(f"{self.folder}: vocab.txt is not that of the configuration.")
-            checkpoint = tf.train.load_checkpoint(str(index.with_suffix("")))
-            shapes = checkpoint.get_variable_to_shape_map()
-            self.google = "bert/encoder/embedding_hidden_mapping_in/kernel" in shapes
-            names = self.compared_names(shapes)
-            self.values = {path: checkpoint.get_tensor(name) for path, name in names.items()}
+            reader = tf.train.load_checkpoint(self.checkpoint)
+            shapes = reader.get_variable_to_shape_map()
+            google = "bert/encoder/embedding_hidden_mapping_in/kernel" in shapes
+            encoder = tiny_albert(self.config, google, dropout, dtype)
+            names = self.names(encoder, shapes, google)
+            values = [reader.get_tensor(name) for name in names]
         except (tf.errors.OpError, ValueError, LookupError) as error:
             raise UserError(f"{self.folder} is not whole: {error}") from None
-        if not all(np.isfinite(value).all() for value in self.values.values()):
-            raise UserError(f"{index}: the checkpoint holds NaN or infinity.")
+        if not all(np.isfinite(value).all() for value in values):
+            raise UserError(f"{self.folder}: the checkpoint holds NaN or infinity.")
+        for weight, value in zip(encoder.weights, values, strict=True):
+            weight.assign(value.reshape(weight.shape))
+        return encoder
 
-    def compared_names(self, shapes):
-        """Map the paths of weights to names in the checkpoint, whose shapes must be the same."""
-        parts, names, wrong, hidden = {}, {}, [], self.config["hidden_size"]
+    def names(self, encoder, shapes, google):
+        """The names of the encoder's weights in the checkpoint, whose shapes must be the same."""
+        parts, names, wrong, hidden = {}, [], [], self.config["hidden_size"]
         for line in NAMES.strip().splitlines():
             pairs = zip(line.split(), LAYER, strict=True)
             ours, *theirs = [name.replace("@", layer) for name, layer in pairs]
-            parts[ours] = f"bert/{theirs[self.google]}"
-        for weight in tiny_albert(self.config, self.google).weights:
+            parts[ours] = f"bert/{theirs[google]}"
+        for weight in encoder.weights:
             part, leaf = weight.path.rsplit("/", 1)
-            name = parts[part] if parts[part] in shapes else f"{parts[part]}/{leaf}"
+            names.append(parts[part] if parts[part] in shapes else f"{parts[part]}/{leaf}")
             shape = list(weight.shape)
             if "/self_attention_layer/" in weight.path:  # Keras keeps the heads apart
                 shape = [hidden, hidden] if leaf == "kernel" else [hidden]
-            if shapes.get(name) != shape:
-                wrong.append(f"{name} is {shapes.get(name, 'missing')}, expected {shape}")
-            names[weight.path] = name
+            if (found := shapes.get(names[-1])) != shape:
+                wrong.append(f"{names[-1]} is {found or 'missing'}, expected {shape}")
         if wrong:
             raise UserError(f"{self.folder}: not what its configuration says: {'; '.join(wrong)}.")
         return names
-
-    def build(self, dropout, dtype):
-        encoder = tiny_albert(self.config, self.google, dropout, dtype)
-        for weight in encoder.weights:
-            weight.assign(self.values[weight.path].reshape(weight.shape))
-        return encoder
-
-
-def read_configuration(folder):
-    for path in sorted(folder.glob("*config*.json")):
-        config = json.loads(path.read_text(encoding="utf-8-sig"))
-        if "embedding_size" in config:
-            for key, only in {"hidden_act": "gelu", "num_hidden_groups": 1}.items():
-                if config.get(key, only) != only:
-                    raise UserError(f"{path}: {key} is {config[key]!r}; only {only!r} is read.")
-            return config
-    raise UserError(f"{folder}: no *config*.json with an embedding_size, as ALBERT's have.")
 
 
 def tiny_albert(config, google, dropout=0.0, dtype=None):
@@ -173,22 +158,23 @@ class HubEncoder:
     """An encoder that KerasHub loads: a preset, or a folder of its own or of Hugging Face."""
 
     def __init__(self, name):
-        try:
-            self.backbone = keras_hub.models.Backbone.from_preset(name)
-        except Exception as error:  # of many classes, as what is wrong is JSON, HDF5 or a name
-            raise UserError(f"{name}: no ALBERT of TensorFlow, and to KerasHub {error}") from None
-        names = set(self.backbone.input) if isinstance(self.backbone.input, dict) else set()
-        known = {"token_ids", "padding_mask"} <= names <= set(INPUTS)
-        if not (known and hasattr(self.backbone, "token_embedding")):
-            raise UserError(f"{name}: {type(self.backbone).__name__} is no encoder of texts alone.")
-        self.inputs = tuple(name for name in INPUTS if name in names)
-        self.positions = getattr(self.backbone, "max_sequence_length", None)
+        self.name = name
+        backbone = self.load()
+        self.inputs = list(backbone.input)
+        self.positions = getattr(backbone, "max_sequence_length", None)
+        known = {"token_ids", "padding_mask"} <= set(self.inputs) <= set(INPUTS)
+        if not (known and hasattr(backbone, "token_embedding")):
+            raise UserError(f"{name}: {type(backbone).__name__} is no encoder of texts alone.")
         self.tokens = load_tokens(name, preset=name)
 
+    def load(self, **options):
+        try:
+            return keras_hub.models.Backbone.from_preset(self.name, **options)
+        except Exception as error:  # of many classes, as what is wrong is JSON, HDF5 or a name
+            raise UserError(f"{self.name} cannot be loaded: {error}") from None
+
     def build(self, dropout, dtype):
-        config = self.backbone.get_config() | {"dropout": dropout, "dtype": dtype}
-        copy = type(self.backbone).from_config(config)
-        copy.set_weights(self.backbone.get_weights())
-        output = copy.output
-        sequence = output["sequence_output"] if isinstance(output, dict) else output
-        return keras.Model(copy.input, sequence, name=copy.name)
+        backbone = self.load(dropout=dropout, dtype=dtype)
+        outputs = backbone.output
+        sequence = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
+        return keras.Model(backbone.input, sequence, name=backbone.name)

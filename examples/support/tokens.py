@@ -9,18 +9,16 @@ from support import UserError
 import numpy as np
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
-PRESET = "preprocessor"  # folder in that of a saved model
+FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
+PREPROCESSOR = "preprocessor"  # folder in that of a saved model
 
 
 def load_tokens(folder, preset=None):
-    """What the texts of a checkpoint or of a saved model are split by.
-
-    A `tokenizer.json` comes before a `vocab.txt`, and both before KerasHub's preprocessor.
-    """
+    """Its `tokenizer.json`, or else its `vocab.txt`, or else a KerasHub preprocessor."""
     folder = Path(folder)
-    files = any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt"))
     try:
-        return FileTokens(folder) if files else PresetTokens(preset or folder / PRESET)
+        files = any((folder / name).exists() for name in FILES[:2])
+        return FileTokens(folder) if files else PresetTokens(preset or folder / PREPROCESSOR)
     except Exception as error:  # neither package has a class of its own
         raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
 
@@ -54,7 +52,7 @@ class FileTokens:
         return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
 
     def save(self, folder):
-        for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"):
+        for name in FILES:
             if (self.folder / name).exists():
                 shutil.copyfile(self.folder / name, folder / name)
 
@@ -78,4 +76,4 @@ class PresetTokens:
         return {name: np.asarray(value).astype("int32") for name, value in inputs.items()}
 
     def save(self, folder):
-        self.preprocessor.save_to_preset(str(folder / PRESET))
+        self.preprocessor.save_to_preset(str(folder / PREPROCESSOR))

@@ -1,52 +1,96 @@
-"""Train, score and save one row."""
+"""What a row's `build(task)` is given, and how a row is trained and scored."""
 
-import json
-import os
-import re
-import shutil
 import statistics
+import sys
 import time
+
+from support.data import indices
 
 import keras
 import numpy as np
+import tensorflow as tf
 from sklearn.metrics import f1_score
 
 from keras_mlc.layers import LabelThresholds, ScoreCalibration
 
 AVERAGES = ("micro", "macro", "weighted", "samples")
+WARMUP_SHARE = 0.1
 SHRINKAGE = 20  # what docs/guides/label_thresholds.md advises for few rows
 
 
-class StepTimes(keras.callbacks.Callback):
-    """Seconds of each step; its loss is waited for."""
+class Task:
+    """One run of a row: the command line's options, an encoder's source, a `Corpus`, its inputs."""
 
-    def on_train_begin(self, logs=None):
-        self.seconds = []
+    def __init__(self, settings, source, train, inputs, seed=0):
+        self.settings, self.source, self.seed = settings, source, seed
+        self.train, self.inputs = train, inputs
+        self.num_labels = len(train.names)
+        self.num_levels = [len(names) for names in train.levels or ()]
+        self.r_drop_dropout = settings.r_drop_dropout  # R-Drop's pairs differ by nothing else
 
-    def on_train_batch_begin(self, batch, logs=None):
-        self.began = time.perf_counter()
+    def encoder(self, dropout=0.0):
+        """The pretrained encoder. `dropout` is the row's rate; `--dropout` goes before it."""
+        chosen = self.settings.dropout
+        rate = dropout if chosen is None else chosen
+        encoder = self.source.build(rate, self.settings.dtype_policy)
+        # of tokens alone, or in a layer of tokens and positions
+        layers = [getattr(layer, "token_embedding", layer) for layer in encoder.layers]
+        self.embedding = next(layer for layer in layers if layer.name == "token_embedding")
+        return encoder
 
-    def on_train_batch_end(self, batch, logs=None):
-        float(logs["loss"])
-        self.seconds.append(time.perf_counter() - self.began)
+    def sequence(self, encoder):
+        """What the heads over time see, (B, T, D), and its mask (B, T)."""
+        if self.settings.view == "cls":  # as a sequence of length 1
+            return encoder.output[:, 0][:, None], None  # unlike [:, :1] of a static shape
+        return encoder.output, keras.ops.cast(encoder.input["padding_mask"], "bool")
+
+    def label_bias(self):
+        """Start at the log-odds of the labels' frequencies, not with half of all for each text."""
+        frequency = (self.train.targets.sum(axis=0) + 1) / (len(self.train.targets) + 2)
+        return keras.initializers.Constant(np.log(frequency / (1 - frequency)))
+
+    def optimizer(self):
+        """AdamW with 10 % warm-up to the learning rate, then a cosine decay to 0."""
+        steps = -(-len(self.train.texts) // self.settings.batch_size) * self.settings.epochs
+        warmup, rate = max(1, int(WARMUP_SHARE * steps)), self.settings.learning_rate
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
+        )
+        return keras.optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
+
+    def batches(self):
+        """Shuffled training batches of (inputs, targets)."""
+        # the thread that tunes buffers sleeps ever longer; `fit` may wait for it, up to a minute
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        rows = tf.data.Dataset.from_tensor_slices((self.inputs, self.train.targets))
+        rows = rows.with_options(options).shuffle(len(self.train.texts), seed=self.seed)
+        return rows.batch(self.settings.batch_size).prefetch(2)
 
 
-def train_row(row, task, validation, test, tune, folder):
+def train_row(row, task, validation, test, folder):
     """Train the model of a row, a module, by its `Task`; return what is kept of it.
 
-    `validation` and `test` are each a `Corpus` and its inputs. Thresholds, unless `tune` is False,
-    and probabilities are fitted to the former. The model is saved in `folder`, if there is one.
+    `validation`, which thresholds and probabilities are fitted to, and `test` are each a `Corpus`
+    and its inputs. The model is saved in `folder`, if there is one.
     """
-    began = time.perf_counter()
+    times = [time.perf_counter()]
+
+    def note_time(batch, logs):
+        float(logs["loss"])  # waits for the step
+        times.append(time.perf_counter())
+
     keras.utils.set_random_seed(task.seed)
     model = row.build(task)
     model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the first step twice
     batches = row.batches(task) if hasattr(row, "batches") else task.batches()
-    steps = StepTimes()
-    model.fit(batches, epochs=task.settings.epochs, shuffle=False, callbacks=[steps])
+    callbacks = [keras.callbacks.LambdaCallback(on_train_batch_end=note_time)]
+    options = {"epochs": task.settings.epochs, "verbose": 1 if sys.stdout.isatty() else 2}
+    model.fit(batches, shuffle=False, callbacks=callbacks, **options)
+    step = statistics.median(np.diff(times)[1:] if len(times) > 2 else np.diff(times))
     model = getattr(model, "model", model)  # inside a trainer
     found = model.predict(test[1], batch_size=64, verbose=0)
-    names = {"max_length": task.settings.max_length}
+    names, tune = {"max_length": task.settings.max_length}, task.settings.tune
     if task.train.levels:
         decided = {"at_0": task.train.as_labels(found.argmax(axis=-1)), "tuned": None}
         served = {"probabilities": model.output}
@@ -58,15 +102,16 @@ def train_row(row, task, validation, test, tune, folder):
         decided = {"at_0": found > 0, "tuned": tuned}
         served = {name: layer(model.output) for name, layer in served.items()}
         names["labels"] = task.train.names
-    seconds = time.perf_counter() - began
     if folder:
+        from predict import save_model
+
         save_model(folder, model, served, task.source.tokens, names)
     return {
         "title": row.TITLE,
         "loss": row.LOSS,
         **scored(test[0].as_labels(), decided),
-        "seconds": seconds,
-        "step_ms": 1000 * statistics.median(steps.seconds[1:] or steps.seconds),
+        "seconds": time.perf_counter() - times[0],
+        "step_ms": 1000 * step,
     }
 
 
@@ -103,29 +148,3 @@ def f1(true, found):
     found = np.pad(found, ((0, 0), (0, count + 1 - found.shape[1]))).astype("uint8")
     options = {"labels": range(count), "zero_division": 0}
     return {each: float(f1_score(true, found, average=each, **options)) for each in AVERAGES}
-
-
-def indices(labels):
-    """The indices of each row's labels."""
-    return [np.flatnonzero(row).tolist() for row in labels]
-
-
-def save_model(folder, model, outputs, tokens, names):
-    """Write a model with a dictionary of outputs, the tokenizer, and the outputs' names.
-
-    Whoever reads sees a whole folder or none, and a failure, as of a full disk, leaves nothing.
-    """
-    model = keras.Model(model.input, outputs)
-    # every processor computes in float32, and so does ONNX Runtime
-    served = keras.models.model_from_json(re.sub("mixed_b?float16", "float32", model.to_json()))
-    served.set_weights(model.get_weights())
-    partial = folder.with_name(f"{folder.name}.partial")
-    try:
-        partial.mkdir(parents=True)
-        served.save(partial / "model.keras")
-        tokens.save(partial)
-        (partial / "names.json").write_text(json.dumps(names, ensure_ascii=False), "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -1,10 +1,17 @@
-"""The report of an output folder: its rows in Markdown, and two charts."""
+"""The report of an output folder: its rows in Markdown, and two charts.
+
+Every run of rows writes it. For rows that were put together by hand:
+
+    python examples/report.py runs/mine
+"""
 
 import json
 import math
 import os
 import statistics
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import matplotlib
 
@@ -82,3 +89,7 @@ def chart(path, x, y):
     figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+if __name__ == "__main__":
+    print(write_report(Path(sys.argv[1])))
