@@ -1,6 +1,7 @@
 """Files to texts and labels. What a file is, the options say; nothing is guessed."""
 
 import ast
+import csv
 import json
 import warnings
 from collections import Counter
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import MultiLabelBinarizer
 
+csv.field_size_limit(2**31 - 1)  # a text may be longer than the usual limit
 FOLDER = Path(__file__).resolve().parents[1] / "data"
 USUAL_SEPARATORS = ",;|/\\#、，；｜／＃\t"
 SHOWN = 100  # labels that are printed
@@ -93,7 +95,9 @@ def complete(options):
 def read_table(path, encoding):
     """Read a file. Cells are strings, or what JSON and Parquet have in their place."""
     strings = {"dtype": str, "keep_default_na": False}
-    delimited = partial(pd.read_csv, encoding=encoding, index_col=False, **strings)
+    # pandas' other engine takes a row with too few cells
+    options = {"engine": "python", "index_col": False, "encoding": encoding, **strings}
+    delimited = partial(pd.read_csv, **options)
     readers = {
         ".csv": delimited,
         ".tsv": partial(delimited, sep="\t"),

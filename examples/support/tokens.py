@@ -10,15 +10,18 @@ import numpy as np
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
-PREPROCESSOR = "preprocessor"  # folder in that of a saved model
+PREPROCESSOR = "preprocessor.keras"  # in the folder of a saved model
 
 
 def load_tokens(folder, preset=None):
     """Its `tokenizer.json`, or else its `vocab.txt`, or else a KerasHub preprocessor."""
     folder = Path(folder)
     try:
-        files = any((folder / name).exists() for name in FILES[:2])
-        return FileTokens(folder) if files else PresetTokens(preset or folder / PREPROCESSOR)
+        path = folder / "tokenizer.json"
+        keras = path.exists() and '"registered_name":' in path.read_text(encoding="utf-8")
+        if not keras and any((folder / name).exists() for name in FILES[:2]):
+            return FileTokens(folder)
+        return PresetTokens(preset or folder / PREPROCESSOR)
     except Exception as error:  # neither package has a class of its own
         raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
 
@@ -36,6 +39,7 @@ class FileTokens:
             told = json.loads(path.read_text("utf-8")) if path.exists() else {}
             lowercase = told.get("do_lower_case", not has_capitals(vocabulary))
             self.tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=lowercase)
+        self.tokenizer.no_padding()
         if len(self.tokenizer.encode("").ids) != 2:
             raise ValueError("it adds no [CLS] and [SEP] to a text")
         ids = map(self.tokenizer.token_to_id, ("[PAD]", "<pad>"))
@@ -63,12 +67,17 @@ def has_capitals(vocabulary):
 
 
 class PresetTokens:
-    """Tokens by the preprocessor of a KerasHub preset."""
+    """Tokens by the preprocessor of a KerasHub preset, or by one that was saved."""
 
     def __init__(self, preset):
+        import keras
         import keras_hub
 
-        self.preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(str(preset))
+        if Path(preset).name == PREPROCESSOR:
+            self.preprocessor = keras.saving.load_model(preset).layers[0]
+        else:
+            kind = keras_hub.models.TextClassifierPreprocessor
+            self.preprocessor = kind.from_preset(str(preset))
 
     def __call__(self, texts, max_length):
         self.preprocessor.sequence_length = max_length
@@ -76,4 +85,6 @@ class PresetTokens:
         return {name: np.asarray(value).astype("int32") for name, value in inputs.items()}
 
     def save(self, folder):
-        self.preprocessor.save_to_preset(str(folder / PREPROCESSOR))
+        import keras
+
+        keras.Sequential([self.preprocessor]).save(folder / PREPROCESSOR)
