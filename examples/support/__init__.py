@@ -8,7 +8,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 
 
 class UserError(SystemExit):
-    """What a user can mend: Python prints the message and exits with status 1, no traceback."""
+    """What a user can mend: Python prints one line and exits with status 1, no traceback."""
+
+    def __init__(self, message):
+        super().__init__(" ".join(message.split()))  # other packages' messages may have several
 
 
 @contextmanager

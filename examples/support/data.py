@@ -216,8 +216,10 @@ def load_labels(options):
     if joined := [name for name in names if set(USUAL_SEPARATORS) & set(name)]:
         notes.append(f"Warning: a usual separator stands in {len(joined):,} labels: {joined[0]!r}.")
     if unseen:
-        missed = f"{sum(in_test[name] for name in unseen):,} times in test rows"
-        notes.append(f"Warning: never in training, {missed}, counted as missed: {unseen}")
+        missed = f"{sum(in_test[name] for name in unseen):,} times in test rows, counted as missed"
+        notes.append(
+            f"Warning: {len(unseen):,} labels are not in training ({missed}): {unseen[0]!r}."
+        )
     corpora = []
     for pairs, columns in ((train, names), (test, names + unseen)):
         texts, sets = zip(*pairs, strict=True)

@@ -1,26 +1,21 @@
 """One small encoder, two small files, and one table that was made of them, for all tests."""
 
+import argparse
 import json
-import sys
 
-from support import run as support_run
 from support.data import add_file_options, complete, load_labels
 
 import numpy as np
 import pytest
 
 from albert_checkpoints import SMALL, write_folder
-
-ROWS = [
-    {"text": f"word{i} word{i + 3} word{i % 5} {'word9' * (i % 2)}", "labels": names, "mood": i % 3}
-    for i, names in enumerate([["tool"], ["tool", "game"], [], ["library"], ["game"]] * 8)
-]
+from example_runs import ROWS, run_rows
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
-    write_folder(folder, "google", **SMALL)
+    write_folder(folder, "google", **SMALL, num_hidden_layers=1)
     return folder
 
 
@@ -32,14 +27,6 @@ def corpus(tmp_path_factory):
     return ["--train", str(path), "--test", str(path), "--aspects", "mood"]
 
 
-def run_rows(*arguments, rows):
-    """Run rows as a script does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["table", *map(str, arguments)])
-        patch.setattr(support_run, "fastest_policy", lambda: "float32")
-        support_run.run(*rows)
-
-
 @pytest.fixture(scope="session")
 def small(checkpoint, corpus):
     """The options of a run that takes seconds."""
@@ -49,10 +36,10 @@ def small(checkpoint, corpus):
 
 @pytest.fixture(scope="session")
 def table(tmp_path_factory, small):
-    """The folder of a table of two rows and two seeds, with models."""
+    """The folder of a table of two rows, with models."""
     folder = tmp_path_factory.mktemp("table")
     rows = "sigmoid", "fine_grained"
-    run_rows(*small, "--seeds", "0", "1", "--save", "--output", folder, rows=rows)
+    run_rows(*small, "--save", "--output", folder, rows=rows)
     return folder
 
 
@@ -61,8 +48,6 @@ def options(tmp_path):
     """Options of files, as the command line gives them, for the content of a training file."""
 
     def options(content, *arguments, test=None, name="train.csv", **others):
-        import argparse
-
         paths = []
         for part, each in {"train": content, "test": content if test is None else test}.items():
             paths.append(tmp_path / f"{part}-{name}")

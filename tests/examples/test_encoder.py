@@ -72,7 +72,7 @@ def test_folders_that_do_not_fit_are_told(tmp_path, checkpoint):
         (lambda f: next(f.glob("albert_config*")).unlink(), "one albert_config"),
         (lambda f: rewritten(f, hidden_act="relu"), "hidden_act is 'relu', expected 'gelu'"),
         (lambda f: rewritten(f, vocab_size=41), "vocab_size is not that of vocab.txt"),
-        (lambda f: rewritten(f, intermediate_size=24), r"kernel is \[12, 20\], expected \[12, 24\]"),
+        (lambda f: rewritten(f, intermediate_size=24), r"is \[12, 20\], expected \[12, 24\]"),
         (lambda f: with_variable(f, norm, None), f"{norm} is missing"),
         (lambda f: with_variable(f, norm, np.full(8, np.nan, "float32")), "NaN or infinity"),
         (lambda f: next(f.glob("*.data-*")).unlink(), "is not whole"),
