@@ -20,6 +20,7 @@ def finished():
 
 
 def kill_when(something_is_there):
+    """Start the table, and kill it at a moment."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while not something_is_there() and process.poll() is None:
             time.sleep(0.01)
