@@ -21,5 +21,9 @@ def one_line_errors():
         yield
     except KeyboardInterrupt:
         sys.exit("Stopped.")
+    except BrokenPipeError:  # whoever read our lines has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except UnicodeDecodeError as error:
+        raise UserError(f"The input is not UTF-8: {error}") from None
     except OSError as error:
         raise UserError(f"{error.filename or 'Error'}: {error.strerror or error}") from None

@@ -21,7 +21,11 @@ SUITED = {"learning_rate": 1e-3, "epochs": 3, "max_length": 48, "r_drop_dropout"
 STRENGTHS = {"fgm": 0.25, "gradient_penalty": 0.5, "r_drop": 0.1}
 # as the public checkpoints' authors advise; R-Drop's rate as in the experiments with them
 CHECKPOINT = {"learning_rate": 1e-4, "epochs": 5, "max_length": 64, "r_drop_dropout": 0.3}
-POSITIVE = ("batch_size", "epochs", "max_length", "samples", "test_samples", "learning_rate")
+LEAST = {
+    **dict.fromkeys(("batch_size", "epochs", "samples", "test_samples"), 1),
+    **dict.fromkeys(("learning_rate", "dropout", "strength"), 0),
+    "max_length": 3,  # [CLS], a token and [SEP]
+}
 FREE = ("rows", "seeds", "output", "save", "checkpoint_hash")  # may differ between runs in a folder
 
 
@@ -47,7 +51,8 @@ def parse_arguments(row_names):
     add("--test-samples", type=int, help="test rows; all by default")
     add("--view", choices=["sequence", "cls"], default="sequence", help="tokens that heads see")
     add("--no-tune-thresholds", dest="tune", action="store_false", help="score at 0 alone")
-    add("--dtype-policy", help="of the encoder in training: float32 or mixed_bfloat16")
+    policies = ["float32", "mixed_bfloat16"]
+    add("--dtype-policy", choices=policies, help="of the encoder in training")
     data.add_file_options(parser)
     arguments = parser.parse_args()
     data.complete(arguments)
@@ -56,9 +61,11 @@ def parse_arguments(row_names):
             setattr(arguments, name, value)
     if arguments.samples is None and arguments.train == data.BUNDLED["train"]:
         arguments.samples = BUNDLED_SAMPLES
-    for name in POSITIVE:
-        if (value := getattr(arguments, name)) is not None and value <= 0:
-            parser.error(f"--{name.replace('_', '-')} must be above 0")
+    for name, least in LEAST.items():
+        if (value := getattr(arguments, name)) is not None and not least <= value:
+            parser.error(f"--{name.replace('_', '-')} must be {least} or more")
+    if min(arguments.seeds) < 0 or not (arguments.dropout or 0) < 1:
+        parser.error("--seeds must be 0 or more, and --dropout below 1")
     arguments.dtype_policy = arguments.dtype_policy or fastest_policy()
     return arguments
 

@@ -91,6 +91,9 @@ def test_a_full_disk_loses_no_finished_row(tmp_path, small, monkeypatch):
         (("--checkpoint", "nowhere"), "nowhere cannot be loaded"),
         (("--train", "nowhere.csv", "--test", "nowhere.csv"), "nowhere.csv: No such file"),
         (("--separator", ";", "--label-columns", "x"), "in one cell"),
+        (("--max-length", 2), "2"),  # argparse prints the reason, and exits with 2
+        (("--seeds", -1), "2"),
+        (("--dropout", 1), "2"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, small, arguments, message):
@@ -107,8 +110,16 @@ def test_a_report_repeats_warnings(tmp_path):
     assert "never in training" in text and "other\n" not in text
 
 
-def test_a_script_from_the_command_line(tmp_path, small):
-    """A killed table goes on: its finished row stays, and what was half written is removed."""
+def test_a_script_ends_in_one_line(tmp_path):
+    command = [sys.executable, str(EXAMPLES / "predict.py"), str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, input="a text")
+    expected = f"{tmp_path}: no model that a row has saved with --save.\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", expected)
+
+
+@pytest.mark.slow
+def test_a_killed_table_goes_on(tmp_path, small):
+    """A finished row stays, and what was half written is removed."""
     rows = ["--rows", "sigmoid", "r_drop", "--save", "--output", str(tmp_path)]
     command = [sys.executable, str(EXAMPLES / "full_table.py"), *small, *rows]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
