@@ -86,7 +86,8 @@ def chart(path, x, y):
     yield axes
     axes.set(xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
+    if axes.lines:
+        figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from albert_checkpoints import CONFIGS
+from backends import BACKEND
 from full_table import ROWS
 from tfidf import tfidf_row, tokens
 
@@ -66,6 +67,8 @@ def test_every_row_learns(name, checkpoint):
     small = task(open_encoder(str(checkpoint)), data, learning_rate=0.01, epochs=4)
     keras.utils.set_random_seed(0)
     model = row.build(small)
+    if BACKEND == "tensorflow":
+        model.jit_compile = False  # XLA takes longer than these steps
     batches = row.batches(small) if hasattr(row, "batches") else small.batches()
     losses = model.fit(batches, epochs=4, shuffle=False, verbose=0).history["loss"]
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
