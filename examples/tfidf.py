@@ -9,14 +9,12 @@ test row has a say. It knows no word order and no pretraining, takes less than t
     python examples/tfidf.py
 """
 
-import argparse
 import re
-from dataclasses import asdict, dataclass
+import time
 from itertools import pairwise, product
 
-from support.data import load_corpus
-from support.file_options import FileOptions, add_file_options
-from support.scores import scores
+from support.run import run
+from support.training import f1, scored
 
 import keras
 import numpy as np
@@ -35,22 +33,24 @@ CLASS_WEIGHTS = (None, "balanced")
 CERTAIN = 10.0  # score of a label that all training rows have, or, negative, that none has
 
 
-@dataclass
-class Choice:
-    """What cross-validation chose on `rows` training rows, and its mean of micro and macro F1."""
-
-    strength: float
-    class_weight: str | None
-    thresholds: LabelThresholds
-    rows: int
-    f1: float
-
-    def __str__(self):
-        weights = "balanced" if self.class_weight else "no"
-        return (
-            f"TF-IDF: C = {self.strength:g}, {weights} class weights, and a threshold for each "
-            f"label from the out-of-fold scores of {self.rows:,} training rows."
-        )
+def tfidf_row(train, test):
+    """Fit on a training `Corpus` of labels, and return what the table keeps of the row."""
+    began = time.perf_counter()
+    texts, unseen = [tokens(text) for text in train.texts], [tokens(text) for text in test.texts]
+    # With more than one BLAS thread the many short products take twenty times as long.
+    with threadpool_limits(1):
+        strength, class_weight, thresholds = cross_validated(texts, train.targets)
+        vectors = features(texts, unseen)
+        found = margins(vectors[0], train.targets, vectors[1], strength, class_weight)
+    weights = "balanced" if class_weight else "no"
+    print(f"TF-IDF: C = {strength:g}, {weights} class weights, from {FOLDS} folds.")
+    return {
+        "title": "TF-IDF + linear SVM, tuned",
+        "loss": "squared hinge",
+        **scored(test.targets, {"at_0": found > 0, "tuned": above(thresholds, found)}),
+        "seconds": time.perf_counter() - began,
+        "step_ms": None,
+    }
 
 
 def tokens(text):
@@ -86,60 +86,30 @@ def margins(train, labels, test, strength, class_weight):
 
 
 def cross_validated(texts, labels):
-    """The `Choice` whose out-of-fold predictions have the best mean of micro and macro F1."""
-    names = range(labels.shape[1])
-    if len(texts) < FOLDS or not labels.any():
-        return Choice(STRENGTHS[0], None, LabelThresholds(), len(texts), 0.0)
+    """The strength, class weights and thresholds with the best mean of micro and macro F1."""
+    if len(texts) < FOLDS:
+        return STRENGTHS[0], None, LabelThresholds()
     folds = []
     for fitted, held_out in KFold(FOLDS, shuffle=True, random_state=0).split(texts):
         vectors = features([texts[i] for i in fitted], [texts[i] for i in held_out])
         folds.append((fitted, held_out, *vectors))
-    choices = []
+    best, highest = None, -1.0
     for strength, class_weight in product(STRENGTHS, CLASS_WEIGHTS):
         found = np.empty(labels.shape)
         for fitted, held_out, train, test in folds:
             found[held_out] = margins(train, labels[fitted], test, strength, class_weight)
         thresholds = LabelThresholds()
         thresholds.adapt(found, labels)
-        averages = scores(labels, decisions(thresholds, found), names)["averages"]
-        f1 = (averages["micro"]["f1-score"] + averages["macro"]["f1-score"]) / 2
-        choices.append(Choice(strength, class_weight, thresholds, len(texts), f1))
-    return max(choices, key=lambda choice: choice.f1)
+        scores = f1(labels, above(thresholds, found))
+        if scores["micro"] + scores["macro"] > highest:
+            best = strength, class_weight, thresholds
+            highest = scores["micro"] + scores["macro"]
+    return best
 
 
-def decisions(thresholds, found):
-    return keras.ops.convert_to_numpy(thresholds(found)).astype("uint8")
-
-
-def tfidf_predictions(train, test):
-    """Fit on a training `Corpus`; 0/1 predictions (N, C) for a test `Corpus`, and the `Choice`."""
-    texts, unseen = [tokens(text) for text in train.texts], [tokens(text) for text in test.texts]
-    # With more than one BLAS thread the many short products take twenty times as long.
-    with threadpool_limits(1):
-        choice = cross_validated(texts, train.labels)
-        vectors = features(texts, unseen)
-        found = margins(vectors[0], train.labels, vectors[1], choice.strength, choice.class_weight)
-    return decisions(choice.thresholds, found), choice
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_file_options(parser)
-    parser.add_argument("--samples", type=int, help="training rows to use; all by default")
-    args = parser.parse_args()
-    options = asdict(FileOptions.of(args))
-    train, test = load_corpus(args.train, args.test, rows=args.samples, **options)
-    print(*train.notes, *test.notes, sep="\n")
-    predicted, choice = tfidf_predictions(train, test)
-    print(choice)
-    result = scores(test.labels, predicted, train.label_names)
-    print(f"{len(train):,} training rows, {len(test):,} test rows, {len(train.label_names)} labels")
-    for average, values in result["averages"].items():
-        print(f"{average:9s} F1 {values['f1-score']:.3f}")
-    print(f"subset accuracy {result['subset_accuracy']:.3f}")
+def above(thresholds, found):
+    return keras.ops.convert_to_numpy(thresholds(found))
 
 
 if __name__ == "__main__":
-    main()
+    run()

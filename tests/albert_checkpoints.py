@@ -2,11 +2,10 @@
 
 import json
 
-from support.tokenizer import SPECIAL_TOKENS
-
 import numpy as np
 import tensorflow as tf
 
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 EMBEDDINGS = {
     "embeddings/LayerNorm/beta": ["width"],
     "embeddings/LayerNorm/gamma": ["width"],

@@ -1,255 +1,246 @@
-"""Multi-label data for the examples: the bundled corpus, or the user's own files."""
+"""Files to texts and labels. What a file is, the options say; nothing is guessed."""
 
+import ast
+import csv
+import json
+import warnings
 from collections import Counter
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
-from support.columns import OFF, ON, alike, find_roles
-from support.file_options import FileOptions
-from support.files import open_table
-from support.labels import CellReader
-from support.separators import listing
-from support.table import DataError
+from support import UserError
 
 import numpy as np
+import pandas as pd
+from sklearn.preprocessing import MultiLabelBinarizer
 
-BUNDLED = Path(__file__).resolve().parents[1] / "data"
+csv.field_size_limit(2**31 - 1)  # a text may be longer than the usual limit
+FOLDER = Path(__file__).resolve().parents[1] / "data"
+USUAL_SEPARATORS = ",;|/\\#、，；｜／＃\t"
+SHOWN = 100  # labels that are printed
+BUNDLED = {
+    "train": str(FOLDER / "train.csv.gz"),
+    "test": str(FOLDER / "test.csv.gz"),
+    "text_column": "content",
+    "label_column": "label",
+    "separator": "|",
+}
 
 
 @dataclass
 class Corpus:
-    """Texts with their labels.
-
-    Attributes:
-        texts: N strings.
-        labels: (N, C) array of 0 and 1.
-        label_names: C strings, sorted.
-        notes: what was found in the file and what was done about it, one sentence each.
-    """
+    """N texts with labels, or with a level on each of several aspects."""
 
     texts: list[str]
-    labels: np.ndarray
-    label_names: list[str]
-    notes: list[str] = field(default_factory=list)
+    targets: np.ndarray  # (N, C) of 0 and 1, or (N, A) of levels
+    names: list[str]  # of the C labels or the A aspects
+    levels: list[list[str]] | None = None  # their names, for each aspect
 
-    def __len__(self):
-        return len(self.texts)
+    def of(self, rows):
+        """The corpus of some rows, in their order."""
+        rows = np.sort(rows)
+        return replace(self, texts=[self.texts[i] for i in rows], targets=self.targets[rows])
 
+    def drawn(self, number):
+        """At most `number` rows, always the same ones."""
+        return self.of(np.random.default_rng(0).permutation(len(self.texts))[:number])
 
-def load_corpus(train=None, test=None, rows=None, test_rows=None, seed=0, **options):
-    """Read a training and a test file.
+    @property
+    def label_names(self):
+        """The names of the labels, or of all levels above the first."""
+        pairs = zip(self.names, self.levels or (), strict=False)
+        above = [f"{aspect}::{level}" for aspect, levels in pairs for level in levels[1:]]
+        return above if self.levels else self.names
 
-    * A row that cannot be read raises `DataError` with file, line and reason.
-    * A row without text is left out.
-    * A training row that repeats an earlier one, text and labels, is left out. Test rows are
-      never dropped for being alike: scores stay comparable with others' on the same file.
-    * Labels are those of the whole training file. A test label that never occurs there has no
-      column: nothing can predict it. Scores are over the known labels, and a note says how much
-      recall that hides.
-
-    Each of these leaves a note, and the first one says which columns were read, how, and the
-    labels that it gave.
-
-    Args:
-        train: file of training rows; None for the bundled corpus.
-        test: file of test rows; given if and only if `train` is.
-        rows: how many training rows to keep, drawn by `seed`; all by default.
-        test_rows: the same for testing.
-        seed: seed of the draw.
-        **options: how the files are read, see `FileOptions`.
-
-    Returns:
-        The training and the test `Corpus`.
-    """
-    paths = default_files(train, test)
-    (train_rows, train_notes), (tests, test_notes), how = read_labelled(
-        paths, FileOptions(**options)
-    )
-    train_rows, repeated = without_repeats(train_rows)
-
-    names = sorted(set().union(*(labels for _, labels in train_rows)))
-    if not names:
-        raise DataError(f"{paths[0]}: no row has a label.")
-    how = f"{how} {len(names):,} label{'s' * (len(names) > 1)} ({listing(names, 8)})."
-    train_notes = [how, *train_notes, *repeated]
-    test_notes += [*unseen_labels(names, tests), *known_texts(train_rows, tests)]
-    return (
-        corpus(draw(train_rows, rows, seed), names, train_notes),
-        corpus(draw(tests, test_rows, seed), names, test_notes),
-    )
+    def as_labels(self, targets=None):
+        """Targets, its own by default, as labels; of levels one for each above the first."""
+        targets = self.targets if targets is None else targets
+        if not self.levels:
+            return targets
+        counts = enumerate(map(len, self.levels))
+        return np.stack([targets[:, a] == level for a, n in counts for level in range(1, n)], 1)
 
 
-def default_files(train, test, name="{}.csv.gz"):
-    """The bundled files where none are given."""
-    if (train is None) != (test is None):
-        raise DataError("Give a training and a test file, or neither for the bundled corpus.")
-    if train is None:
-        return BUNDLED / name.format("train"), BUNDLED / name.format("test")
-    return Path(train), Path(test)
+def indices(labels):
+    """The indices of each row's labels."""
+    return [np.flatnonzero(row).tolist() for row in labels]
 
 
-def read_labelled(paths, options):
-    """Read (text, labels) pairs of some files alike.
-
-    Returns:
-        For each file the pairs and notes on what was left out, then how labels were read.
-    """
-    tables = [open_table(path, options) for path in paths]
-    frames = [table.frame() for table in tables]
-    first = find_roles(tables[0], frames[0], options)
-    roles = [
-        alike(table, tables[0], first) or find_roles(table, frame, options)
-        for table, frame in zip(tables, frames, strict=True)
-    ]
-    texts, targets, notes = [], [], []
-    for table, frame, role in zip(tables, frames, roles, strict=True):
-        found, kept, said = with_text(table, frame, role.text)
-        texts.append(found)
-        targets.append(frame if len(kept) == len(frame) else frame.iloc[kept])
-        notes.append(said)
-    text = f"Texts: column {tables[0].columns[first.text]!r}."
-    if first.label is None:
-        names = [tables[0].columns[i] for i in first.each]
-        sets = []
-        for table, target in zip(tables, targets, strict=True):
-            if missing := [name for name in names if name not in table.columns]:
-                raise DataError(f"{table.path}: columns {missing} of {tables[0].path} are missing.")
-            sets.append(switched(table, target, names))
-        if never := [name for name in names if not any(name in found for found in set(sets[0]))]:
-            notes[0].append(f"Columns without a 1 in training are no labels: {listing(never)}.")
-        how = f"{text} Labels: a column of 0 and 1 for each."
-    else:
-        cells = []
-        for table, target, role in zip(tables, targets, roles, strict=True):
-            if role.label is None:
-                raise DataError(
-                    f"{table.path}: labels are columns of 0 and 1, where {tables[0].path} has the "
-                    f"column {tables[0].columns[first.label]!r}."
-                )
-            cells.append(target[role.label].tolist())
-        reader = CellReader(
-            [cell for column in cells for cell in column],
-            options,
-            partial(place_of_cell, tables, targets),
-        )
-        sets = [reader(column) for column in cells]
-        how = f"{text} Labels: column {tables[0].columns[first.label]!r}, {reader.note}."
-        notes[0] += reader.warnings
-    rows = [list(zip(*both, strict=True)) for both in zip(texts, sets, strict=True)]
-    return *zip(rows, notes, strict=True), how
+def add_file_options(parser):
+    add = parser.add_argument_group("your own files").add_argument
+    add("--train", metavar="FILE", help=".csv, .tsv, .jsonl, .parquet or .xlsx, the first two .gz")
+    add("--test", metavar="FILE", help="test rows, with the same columns")
+    add("--text-column", metavar="NAME", default="text", help="'text' by default")
+    add("--label-column", metavar="NAME", default="labels", help="'labels' by default")
+    add("--separator", help="what joins the labels of a cell; without it each cell is a list")
+    add("--label-columns", nargs="+", metavar="NAME", help="a column of 0 and 1 for each label")
+    add("--aspects", nargs="+", metavar="NAME", help="columns of levels, for the fine-grained row")
+    add("--encoding", default="utf-8-sig", help="of text files; UTF-8 by default")
 
 
-def place_of_cell(tables, frames, index):
-    """Where the cell stands that is number `index` of all frames together."""
-    for table, frame in zip(tables, frames, strict=True):
-        if index < len(frame):
-            return table.place(int(frame.index[index]))
-        index -= len(frame)
-    raise IndexError(index)
+def complete(options):
+    """Take the bundled corpus where no files are given."""
+    given = any((options.separator, options.label_columns, options.aspects))
+    if bool(options.train) != bool(options.test) or (given and not options.train):
+        raise UserError("Options of files need both --train and --test.")
+    if options.separator and options.label_columns:
+        raise UserError("Labels stand in one cell, --separator, or in many, --label-columns.")
+    if not options.train:
+        vars(options).update(BUNDLED)
 
 
-def with_text(table, frame, column):
-    """The texts of the rows that have one, their positions, and notes on those without one."""
-    texts, kept = texts_in(table, frame, column)
-    if not texts:
-        reason = "no row has a text" if len(frame) else "no rows after the column names"
-        raise DataError(f"{table.path}: {reason}.")
-    notes = [*table.notes, f"{table.path.name}: {len(texts):,} rows."]
-    if len(texts) < len(frame):
-        empty = frame.index.delete(kept)
-        first = ", ".join(str(table.number(int(row))) for row in empty[:5])
-        first = f"{table.word}{'s' * (len(empty) > 1)} {first}{', …' * (len(empty) > 5)}"
-        notes.append(f"{len(empty):,} rows without text left out ({first}).")
-    return texts, kept, notes
+def read_table(path, encoding):
+    """Read a file. Cells are strings, or what JSON and Parquet have in their place."""
+    strings = {"dtype": str, "keep_default_na": False}
+    # pandas' other engine takes a row with too few cells
+    options = {"engine": "python", "index_col": False, "encoding": encoding, **strings}
+    delimited = partial(pd.read_csv, **options)
+    readers = {
+        ".csv": delimited,
+        ".tsv": partial(delimited, sep="\t"),
+        ".jsonl": partial(pd.read_json, lines=True, dtype=False, encoding=encoding),
+        ".parquet": pd.read_parquet,
+        ".xlsx": partial(pd.read_excel, **strings),
+    }
+    kind = Path(path.lower().removesuffix(".gz")).suffix
+    if kind not in readers:
+        raise UserError(f"{path}: the name must end in {', '.join(readers)}, or .csv.gz.")
+    try:
+        with warnings.catch_warnings(category=pd.errors.ParserWarning, action="error"):
+            frame = readers[kind](path)
+    except (ValueError, LookupError, ImportError, pd.errors.ParserWarning) as error:
+        hint = " Name its encoding, as in --encoding gb18030." * isinstance(error, UnicodeError)
+        raise UserError(f"{path}: {error}.{hint}") from None
+    short = frame.isna().any(axis=1)
+    if kind in (".csv", ".tsv") and short.any():
+        raise UserError(f"{path}, row {short.argmax() + 1}: it has too few cells.")
+    return frame
 
 
-def texts_in(table, frame, column):
-    """The texts of the rows that have one, and the positions of these rows."""
-    texts, kept = [], []
-    for position, text in enumerate(frame[column].tolist()):
-        if isinstance(text, list | dict | bytes):
-            raise DataError(
-                f"{table.place(int(frame.index[position]))}: column {table.columns[column]!r} "
-                f"holds no text but {text!r:.60}"
-            )
-        text = "" if text is None or text != text else str(text).strip()
-        if text:
-            texts.append(text)
-            kept.append(position)
-    return texts, kept
-
-
-def switched(table, frame, names):
-    """The labels of each row, from a column of 0 and 1 for each."""
-    values = {**dict.fromkeys(ON, True), **dict.fromkeys(OFF, False)}
-    switches = []
-    for name in names:
-        cells = [str(cell).strip().lower() for cell in frame[table.columns.index(name)].tolist()]
+def column(path, frame, name, option, read):
+    """What `read` makes of each cell of a column; of one without a value, of ""."""
+    if name not in frame:
+        raise UserError(f"{path}: no column {name!r} among {list(frame)}. See {option}.")
+    found = []
+    for row, cell in enumerate(frame[name], 1):
+        cell = cell.tolist() if hasattr(cell, "tolist") else cell  # NumPy's, in Parquet
         try:
-            switches.append([values[cell] for cell in cells])
-        except KeyError as error:
-            row = frame.index[next(i for i, cell in enumerate(cells) if cell not in values)]
-            raise DataError(
-                f"{table.place(row)}: column {name!r} has {error.args[0]!r}, neither 0 nor 1. "
-                "Leave out rows whose labels are unknown; if it is no label, choose the labels' "
-                "columns by `--label-columns`."
-            ) from None
-    sets = {}
-    for row in zip(*switches, strict=True):
-        if row not in sets:
-            sets[row] = frozenset(name for name, on in zip(names, row, strict=True) if on)
-    return [sets[row] for row in zip(*switches, strict=True)]
+            found.append(read("" if cell is None or cell != cell else cell))
+        except ValueError as error:
+            raise UserError(f"{path}, row {row}, column {name!r}: {cell!r:.60} {error}") from None
+    return found
 
 
-def without_repeats(rows):
-    """Drop rows that repeat an earlier one; note them, and texts that stand with other labels."""
-    kept = list(dict.fromkeys(rows))
-    notes, texts = [], len({text for text, _ in kept})
-    if len(kept) < len(rows):
-        notes.append(f"{len(rows) - len(kept):,} repeated rows left out.")
-    if texts < len(kept):
-        notes.append(f"{len(kept) - texts:,} rows repeat a text with other labels; they stay.")
-    return kept, notes
+def text(cell):
+    if not isinstance(cell, str):
+        raise ValueError("is no text.")
+    return cell.strip()
 
 
-def unseen_labels(names, rows):
-    """Note the labels of test rows that the training file lacks."""
-    counts = Counter(name for _, labels in rows for name in labels)
-    unseen = sorted(counts.keys() - set(names))
-    if not unseen:
-        return []
-    missed, total = sum(counts[name] for name in unseen), counts.total()
-    return [
-        f"{len(unseen):,} labels never occur in training ({listing(unseen)}): their "
-        f"{missed:,} occurrences are not scored. Counted as missed they would scale micro recall "
-        f"by {1 - missed / total:.3f}."
-    ]
+def digit(highest, cell):
+    found = str(cell).strip().lower().removesuffix(".0")  # pandas may write 1 as 1.0
+    found = {"false": "0", "true": "1"}.get(found, found)
+    if not (found.isdecimal() and int(found) <= highest):
+        raise ValueError(f"is no whole number from 0 to {highest}.")
+    return int(found)
 
 
-def known_texts(train, test):
-    """Note the test texts that stand in the training file too."""
-    known = {text for text, _ in train}
-    count = sum(text in known for text, _ in test)
-    return [f"{count:,} test texts stand in the training file too; they stay."] if count else []
+def labels(separator, cell):
+    """The labels of a cell: what a separator joins, or the items of a list."""
+    if separator and isinstance(cell, str):
+        # the full-width form joins as well, as "，" for ","
+        wide = separator.translate({32: 0x3000, **{i: i + 0xFEE0 for i in range(33, 127)}})
+        found = cell.replace(wide, separator).split(separator)
+    else:
+        found = None if separator else list_in(cell)
+    if not isinstance(found, list) or not {*map(type, found)} <= {str, int}:
+        what = f"labels joined by {separator!r}" if separator else "list of labels"
+        raise ValueError(f"is no {what}. See --separator.")
+    return frozenset(str(label).strip() for label in found) - {""}
 
 
-def draw(rows, number, seed):
-    """A random choice of `number` rows in their order, the same on every call."""
-    if number is None or number >= len(rows):
-        return rows
-    if number < 1:
-        raise DataError(f"The number of rows to keep must be at least 1. Received: {number}")
-    chosen = np.random.default_rng(seed).permutation(len(rows))[:number]
-    return [rows[i] for i in sorted(chosen)]
+def list_in(cell):
+    """A list that a cell is, or that it holds as JSON or as Python writes it."""
+    if not isinstance(cell, str) or not cell.strip():
+        return cell or []
+    with suppress(ValueError):
+        return json.loads(cell)
+    with suppress(ValueError, SyntaxError):
+        found = ast.literal_eval(cell.strip())
+        return found if repr(found) == cell.strip() else None  # not NumPy's ['a' 'b'], ['ab'] here
+    return None
 
 
-def corpus(rows, names, notes):
-    """Turn (text, label set) rows into a `Corpus`; labels without a column are passed over."""
-    sets = {present: i for i, present in enumerate(dict.fromkeys(labels for _, labels in rows))}
-    distinct = np.array([[name in present for name in names] for present in sets], "uint8")
-    labels = distinct[[sets[present] for _, present in rows]]
-    bare = int((labels.sum(axis=1) == 0).sum())
-    if bare:
-        notes = [*notes, f"{bare:,} rows have no label."]
-    return Corpus([text for text, _ in rows], labels, names, notes)
+def read_digits(names, option, highest, path, frame):
+    """The whole numbers in some columns: a tuple for each row."""
+    columns = [column(path, frame, name, option, partial(digit, highest)) for name in names]
+    return list(zip(*columns, strict=True))
+
+
+def read_labels(options, path, frame):
+    """The set of labels of each row."""
+    if names := options.label_columns:
+        rows = read_digits(names, "--label-columns", 1, path, frame)
+        return [frozenset(compress(names, row)) for row in rows]
+    read = partial(labels, options.separator)
+    return column(path, frame, options.label_column, "--label-column", read)
+
+
+def read_both(options, read):
+    """The (text, target) pairs of the training and the test file, and notes on them."""
+    both, notes = [], []
+    for path in (options.train, options.test):
+        frame = read_table(path, options.encoding)
+        texts = column(path, frame, options.text_column, "--text-column", text)
+        pairs = [pair for pair in zip(texts, read(path, frame), strict=True) if pair[0]]
+        both.append(pairs if both else list(dict.fromkeys(pairs)))
+        if not pairs:
+            raise UserError(f"{path}: no row has a text.")
+        if left := len(frame) - len(both[-1]):
+            notes.append(f"{path}: {left:,} rows without a text, or seen before, are left out.")
+    return *both, notes
+
+
+def load_labels(options):
+    """Read a training and a test `Corpus` of labels, and notes on what was found."""
+    train, test, notes = read_both(options, partial(read_labels, options))
+    counts, in_test = (Counter(x for _, labels in part for x in labels) for part in (train, test))
+    if not counts:
+        raise UserError(f"{options.train}: no row has a label.")
+    names, unseen = sorted(counts), sorted(in_test.keys() - counts.keys())
+    listed = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(SHOWN))
+    notes.append(f"{len(names):,} labels: {listed}{', …' * (len(names) > SHOWN)}")
+    if joined := [name for name in names if set(USUAL_SEPARATORS) & set(name)]:
+        notes.append(f"Warning: a usual separator stands in {len(joined):,} labels: {joined[0]!r}.")
+    if unseen:
+        missed = f"{sum(in_test[name] for name in unseen):,} times in test rows, counted as missed"
+        notes.append(
+            f"Warning: {len(unseen):,} labels are not in training ({missed}): {unseen[0]!r}."
+        )
+    corpora = []
+    for pairs, columns in ((train, names), (test, names + unseen)):
+        texts, sets = zip(*pairs, strict=True)
+        targets = MultiLabelBinarizer(classes=columns).fit_transform(sets).astype("uint8")
+        corpora.append(Corpus(list(texts), targets, columns))
+    return *corpora, notes
+
+
+def load_levels(options):
+    """Read a training and a test `Corpus` of levels, and notes on what was found."""
+    if options.train == BUNDLED["train"]:
+        from fine_grained import from_facets
+
+        train, test, _ = load_labels(options)
+        return from_facets(train, train), from_facets(test, train), []
+    if not options.aspects:
+        raise UserError("The fine-grained row needs --aspects, columns of levels from 0 on.")
+    *both, notes = read_both(options, partial(read_digits, options.aspects, "--aspects", 99))
+    highest = np.max([levels for pairs in both for _, levels in pairs], axis=0)
+    names = [[str(level) for level in range(top + 1)] for top in highest]
+    texts, levels = zip(*(zip(*pairs, strict=True) for pairs in both), strict=True)
+    targets = [np.array(each, "int32") for each in levels]
+    pairs = zip(map(list, texts), targets, strict=True)
+    return *(Corpus(*pair, options.aspects, names) for pair in pairs), notes

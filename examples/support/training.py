@@ -1,217 +1,150 @@
-"""Train, score and time one row."""
+"""What a row's `build(task)` is given, and how a row is trained and scored."""
 
 import statistics
+import sys
 import time
 
-from support.decisions import learn
-from support.intervals import packed
-from support.saving import write_model
-from support.scores import micro_f1, scores
-from support.splits import a_batch, batches
-from support.task import vocabulary_of
+from support.data import indices
 
 import keras
 import numpy as np
+import tensorflow as tf
+from sklearn.metrics import f1_score
 
-import sigmoid
-from tfidf import tfidf_predictions
+from keras_mlc.layers import LabelThresholds, ScoreCalibration
 
-CURVE_POINTS = 8  # in all, and one at least an epoch
-TIMED_STEPS = 7
-EVALUATED_TEXTS = 64  # at once; the last batch is filled up to it
-
-
-class StepTimer(keras.callbacks.Callback):
-    """Time the last step; its loss is waited for."""
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.began = time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.loss = float(logs["loss"])
-        self.seconds = time.perf_counter() - self.began
+AVERAGES = ("micro", "macro", "weighted", "samples")
+WARMUP_SHARE = 0.1
+SHRINKAGE = 20  # what docs/guides/label_thresholds.md advises for few rows
 
 
-class Watch(StepTimer):
-    """Time the epochs, draw the learning curve, and keep the live view up to date.
+class Task:
+    """One run of a row: the command line's options, an encoder's source, a `Corpus`, its inputs."""
 
-    Attributes:
-        outputs: those for the validation rows after the last step, which is a point of the curve.
-        steps: seconds of each step.
-        validating: seconds of all predictions for validation rows.
+    def __init__(self, settings, source, train, inputs, seed=0):
+        self.settings, self.source, self.seed = settings, source, seed
+        self.train, self.inputs = train, inputs
+        self.num_labels = len(train.names)
+        self.num_levels = [len(names) for names in train.levels or ()]
+        self.r_drop_dropout = settings.r_drop_dropout  # R-Drop's pairs differ by nothing else
+
+    def encoder(self, dropout=0.0):
+        """The pretrained encoder. `dropout` is the row's rate; `--dropout` goes before it."""
+        chosen = self.settings.dropout
+        rate = dropout if chosen is None else chosen
+        encoder = self.source.build(rate, self.settings.dtype_policy)
+        # of tokens alone, or in a layer of tokens and positions
+        layers = [getattr(layer, "token_embedding", layer) for layer in encoder.layers]
+        self.embedding = next(layer for layer in layers if layer.name == "token_embedding")
+        return encoder
+
+    def sequence(self, encoder):
+        """What the heads over time see, (B, T, D), and its mask (B, T)."""
+        if self.settings.view == "cls":  # as a sequence of length 1
+            return encoder.output[:, 0][:, None], None  # unlike [:, :1] of a static shape
+        return encoder.output, keras.ops.cast(encoder.input["padding_mask"], "bool")
+
+    def label_bias(self):
+        """Start at the log-odds of the labels' frequencies, not with half of all for each text."""
+        frequency = (self.train.targets.sum(axis=0) + 1) / (len(self.train.targets) + 2)
+        return keras.initializers.Constant(np.log(frequency / (1 - frequency)))
+
+    def optimizer(self):
+        """AdamW with 10 % warm-up to the learning rate, then a cosine decay to 0."""
+        steps = -(-len(self.train.texts) // self.settings.batch_size) * self.settings.epochs
+        warmup, rate = max(1, int(WARMUP_SHARE * steps)), self.settings.learning_rate
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
+        )
+        return keras.optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
+
+    def batches(self):
+        """Shuffled training batches of (inputs, targets)."""
+        # the thread that tunes buffers sleeps ever longer; `fit` may wait for it, up to a minute
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        rows = tf.data.Dataset.from_tensor_slices((self.inputs, self.train.targets))
+        rows = rows.with_options(options).shuffle(len(self.train.texts), seed=self.seed)
+        return rows.batch(self.settings.batch_size).prefetch(2)
+
+
+def train_row(row, task, validation, test, folder):
+    """Train the model of a row, a module, by its `Task`; return what is kept of it.
+
+    `validation`, which thresholds and probabilities are fitted to, and `test` are each a `Corpus`
+    and its inputs. The model is saved in `folder`, if there is one.
     """
+    times = [time.perf_counter()]
 
-    def __init__(self, task, live):
-        super().__init__()
-        self.task, self.live = task, live
-        self.curve, self.losses, self.epochs = [], [], []
-        self.steps, self.validating = [], 0.0
+    def note_time(batch, logs):
+        float(logs["loss"])  # waits for the step
+        times.append(time.perf_counter())
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-        self.epochs.append(0.0)
-
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
-        self.epochs[-1] += self.seconds
-        self.steps.append(self.seconds)
-        loss = self.loss
-        epochs = self.task.settings.epochs
-        steps = self.task.steps // epochs
-        self.live.step(self.epoch, epochs, batch + 1, steps, loss)
-        done = self.epoch + (batch + 1) / steps
-        if (len(self.curve) + 1) / max(1, CURVE_POINTS // epochs) <= done:
-            inputs, targets = self.task.validation
-            began = time.perf_counter()
-            self.outputs = outputs_of(self.model, inputs)
-            self.validating += time.perf_counter() - began
-            predicted = self.task.predicted_labels(self.outputs)
-            score = micro_f1(self.task.indicators(targets), predicted)
-            self.curve.append([done, score])
-            self.losses.append([done, loss])
-
-
-class Spent:
-    """Where the seconds of a row go: what each part took, in `seconds`."""
-
-    def __init__(self):
-        self.seconds, self.last = {}, time.perf_counter()
-
-    def until_now(self, part):
-        now = time.perf_counter()
-        self.seconds[part], self.last = now - self.last, now
-
-    def move(self, part, other, seconds):
-        self.seconds[part] -= seconds
-        self.seconds[other] = seconds
-
-
-def outputs_of(model, inputs):
-    """A model's outputs for N texts, computed in batches of one size: nothing compiles twice."""
-    (number,) = {len(value) for value in inputs.values()}
-    filled = {
-        name: np.pad(value, ((0, -number % EVALUATED_TEXTS), (0, 0)), mode="edge")
-        for name, value in inputs.items()
-    }
-    return model.predict(filled, batch_size=EVALUATED_TEXTS, verbose=0)[:number]
-
-
-def run_row(row, settings, data, seed, live, tune=False, folder=None):
-    """Train a row's model and return everything that the table shows of it.
-
-    `tune` chooses a threshold for each label; `folder` keeps the model there. Both learn from the
-    validation rows.
-    """
-    live.start(row.TITLE, seed)
-    spent = Spent()
-    keras.utils.set_random_seed(seed)
-    task = data.task(row, seed)
+    keras.utils.set_random_seed(task.seed)
     model = row.build(task)
     model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the first step twice
-    spent.until_now("model")
-    watch = Watch(task, live)
-    model.fit(
-        batches(row, task), epochs=settings.epochs, shuffle=False, verbose=0, callbacks=[watch]
-    )
-    spent.until_now("first step")
-    step = statistics.median(watch.steps)
-    spent.move("first step", "steps", sum(watch.steps[1:]) + step)
-    spent.move("first step", "validation rows", watch.validating)
-    inputs, targets = task.test
-    outputs = outputs_of(model, inputs)
-    spent.until_now("test rows")
-    labels, names = task.indicators(targets), task.indicator_names()
-    at_zero, decisions, given = task.predicted_labels(outputs), None, None
-    if (tune or folder) and not task.fine_grained:
-        decisions = learn(watch.outputs, task.validation[1], tune)
-        live.say(f"{row.TITLE}, seed {seed}: {decisions.note}.")
-    if tune and decisions:
-        given = decisions.labels(outputs)
-    tuned = {"tuned": tuned_scores(decisions, task, given)} if tune else {}
-    if folder:  # before the steps are timed, which train on
-        write_model(folder, model, vocabulary_of(settings), task.meaning(row.TITLE), decisions)
-    live.timing()
-    spent.until_now("scores")
-    ratio = step_ratio(row, model, task, data, live)
-    spent.until_now("step time")
+    batches = row.batches(task) if hasattr(row, "batches") else task.batches()
+    callbacks = [keras.callbacks.LambdaCallback(on_train_batch_end=note_time)]
+    options = {"epochs": task.settings.epochs, "verbose": 1 if sys.stdout.isatty() else 2}
+    model.fit(batches, shuffle=False, callbacks=callbacks, **options)
+    step = statistics.median(np.diff(times)[1:] if len(times) > 2 else np.diff(times))
+    model = getattr(model, "model", model)  # inside a trainer
+    found = model.predict(test[1], batch_size=64, verbose=0)
+    names, tune = {"max_length": task.settings.max_length}, task.settings.tune
+    if task.train.levels:
+        decided = {"at_0": task.train.as_labels(found.argmax(axis=-1)), "tuned": None}
+        served = {"probabilities": model.output}
+        names["aspects"] = dict(zip(task.train.names, task.train.levels, strict=True))
+    else:
+        scores = model.predict(validation[1], batch_size=64, verbose=0)
+        served = fitted(scores, validation[0].targets, tune)
+        tuned = keras.ops.convert_to_numpy(served["labels"](found)) if tune else None
+        decided = {"at_0": found > 0, "tuned": tuned}
+        served = {name: layer(model.output) for name, layer in served.items()}
+        names["labels"] = task.train.names
+    if folder:
+        from predict import save_model
+
+        save_model(folder, model, served, task.source.tokens, names)
     return {
         "title": row.TITLE,
         "loss": row.LOSS,
-        "parameters": parameters(model, task),
-        **scores(labels, at_zero, names),
-        **tuned,
-        "predictions": packed(labels, at_zero, given),
-        "seconds_per_epoch": statistics.median(watch.epochs),
-        "step_ratio": ratio,
-        "spent": spent.seconds,
-        "curve": watch.curve,
-        "loss_curve": watch.losses,
+        **scored(test[0].as_labels(), decided),
+        "seconds": time.perf_counter() - times[0],
+        "step_ms": 1000 * step,
     }
 
 
-def tuned_scores(decisions, task, given):
-    """Each label's tuned threshold, and the scores of what is given; None for levels."""
-    if decisions is None:
-        return None
-    names = task.indicator_names()
-    thresholds = decisions.thresholds.thresholds.tolist()
-    return {
-        "thresholds": dict(zip(names, thresholds, strict=True)),
-        "validation_rows": len(task.validation[1]),
-        **scores(task.test[1], given, names),
-    }
+def fitted(scores, labels, tune):
+    """The layers that make `labels` of scores and, where rows show them, `probabilities`."""
+    thresholds = LabelThresholds(shrinkage=SHRINKAGE, name="labels", dtype="float32")
+    thresholds.build(scores.shape)
+    if not labels.any() or labels.all() or not np.isfinite(scores).all():
+        print(f"{len(scores):,} validation rows show neither thresholds nor probabilities.")
+        return {"labels": thresholds}
+    calibration = ScoreCalibration(name="probabilities", dtype="float32")
+    calibration.adapt(scores, labels)
+    if tune:
+        thresholds.adapt(scores, labels)
+        few = int((labels.sum(axis=0, dtype="int64") < thresholds.min_positives).sum())
+        print(f"Thresholds from {len(scores):,} validation rows; {few:,} rare labels share one.")
+    return {"labels": thresholds, "probabilities": calibration}
 
 
-def run_tfidf(data, live):
-    """The scores of the tuned linear model, which are those of `tfidf.py`."""
-    train, test = data.whole[False], data.splits[False][-1]
-    began = time.perf_counter()
-    predicted, choice = tfidf_predictions(train, test)
-    live.say(str(choice))
-    return {
-        "title": "TF-IDF + linear SVM, tuned",
-        "loss": "squared hinge",
-        "seconds": time.perf_counter() - began,
-        **scores(test.labels, predicted, test.label_names),
-        "predictions": packed(test.labels, predicted, predicted),
-    }
+def scored(true, decided):
+    """F1 scores and predicted labels of each way to decide, of which some may be None."""
+    kept = {"scores": {}, "predicted": {}}
+    for way, found in decided.items():
+        kept["scores"][way] = None if found is None else f1(true, found)
+        kept["predicted"][way] = None if found is None else indices(found)
+    return kept
 
 
-def step_ratio(row, model, task, data, live):
-    """The model's step time over that of the plain sigmoid row, both measured in turn.
-
-    None where nothing can be compared, or where the timing fails: the trained row is kept.
-    """
-    if row is sigmoid:
-        data.plain = model, a_batch(row, task)
-        return 1.0
-    if data.cannot(sigmoid):
-        return None
-    try:
-        batch = a_batch(row, task)
-        ratios = [
-            timed_step(model, batch) / timed_step(*data.plain) for _ in range(TIMED_STEPS + 1)
-        ]
-    except Exception as error:
-        live.say(f"{row.TITLE}: its steps could not be timed ({type(error).__name__}: {error}).")
-        return None
-    return statistics.median(ratios[1:])  # the first may trace
-
-
-def timed_step(model, batch):
-    timer = StepTimer()
-    model.fit(batch, shuffle=False, verbose=0, callbacks=[timer])
-    return timer.seconds
-
-
-def parameters(model, task):
-    """Number of parameters of the encoder, of each layer after it, and in total."""
-    model = getattr(model, "model", model)  # inside FGMTrainer
-    heads = {}
-    for layer in model.layers:
-        if layer.name not in task.encoder_layers:
-            for weight in layer.weights:
-                part = "/".join(weight.path.split("/")[: 2 if "text_cnn" in weight.path else 1])
-                heads[part] = heads.get(part, 0) + int(np.prod(weight.shape))
-    total = model.count_params()
-    return {"encoder": total - sum(heads.values()), "heads": heads, "total": total}
+def f1(true, found):
+    """The averages of F1. Labels that `found` has no column of are missed."""
+    count = true.shape[1]
+    # one more column, which does not count: a single one would be taken for two classes
+    true = np.pad(true, ((0, 0), (0, 1))).astype("uint8")
+    found = np.pad(found, ((0, 0), (0, count + 1 - found.shape[1]))).astype("uint8")
+    options = {"labels": range(count), "zero_division": 0}
+    return {each: float(f1_score(true, found, average=each, **options)) for each in AVERAGES}
