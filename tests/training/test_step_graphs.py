@@ -163,7 +163,7 @@ def test_all_passes_draw_the_same_numbers_once():
 
     graph = tf.function(step).get_concrete_function(tf.constant(TOKENS), tf.constant(LABELS)).graph
     seeds = {
-        operation.inputs[0].ref()
+        operation.inputs[0].op.inputs[0].ref()  # before it is cast
         for operation in graph.get_operations()
         if operation.type == "StatelessRandomGetKeyCounter"
     }
