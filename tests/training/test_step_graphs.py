@@ -114,13 +114,14 @@ def test_no_more_arrays_as_large_as_the_matrix_than_in_a_plain_step(name):
 @pytest.mark.parametrize(
     "name",
     [
-        *("FGM", "VAT", "penalty", "sparse", "R-Drop"),
+        *("FGM", "penalty", "sparse", "R-Drop"),
         *(
             pytest.param(name, marks=pytest.mark.slow)
             for name in (
                 "FGM, a text",
                 "PGD",
                 "FreeLB",
+                "VAT",
                 "penalty, loss",
             )
         ),
