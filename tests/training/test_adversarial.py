@@ -57,7 +57,7 @@ def perturbations(norm):
 def with_fixed_noise(trainer, noise):
     """Let a trainer start from the same direction on every backend."""
 
-    def draw(norm, values, length):
+    def draw(norm, values, length, takes_part):
         drawn = [ops.cast(ops.convert_to_tensor(noise), norm.lookups.shifts[0].dtype)]
         return norm.scaled(norm.rows(drawn), length), {}
 
