@@ -90,4 +90,6 @@ parser.add_argument("--encoder", default="bert_base_en_uncased", help="a preset 
 for name, default in {"length": 128, "epochs": 3, "learning-rate": 5e-5, "port": 8000}.items():
     parser.add_argument(f"--{name}", type=type(default), default=default)
 options = parser.parse_args()
+if options.train and not options.separator:
+    parser.error("--train needs --separator, which stands between the labels of a text")
 train(options) if options.train else serve(options)

@@ -106,8 +106,11 @@ def variables_of(backbone):
 
 def make_encoder(start, vocabulary_size, max_length):
     """Return an encoder and its configuration; positions that it lacks repeat those it has."""
-    (path,) = (start or BUNDLED).glob("*config*.json")
+    path = next((start or BUNDLED).glob("*config*.json"))
     configuration = json.loads(path.read_text("utf-8"))
+    for name, only in {"hidden_act": "gelu", "num_hidden_groups": 1, "inner_group_num": 1}.items():
+        if configuration.get(name, only) != only:
+            raise ValueError(f"{path}: {name} must be {only!r}")
     known = configuration["max_position_embeddings"] if start else 0
     configuration["max_position_embeddings"] = max(known, max_length)
     configuration["vocab_size"] = vocabulary_size
@@ -224,6 +227,7 @@ def pretrain(options, documents, tokenizer, backbone, configuration):
         metrics=[["accuracy"], []],
     )
 
+    print(f"{len(documents):,} documents, {backbone.count_params():,} parameters", flush=True)
     parts = math.ceil(options.steps / 100)
     written = options.output, backbone, configuration, tokenizer
     model.fit(
@@ -255,8 +259,10 @@ def main(arguments=None):
         if any(options.output.glob("*.index")):
             raise ValueError(f"{options.output} holds an encoder; choose another --output")
         (options.output / "log.csv").touch()
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        sys.exit(str(error))
+    except (OSError, ValueError) as error:
+        sys.exit(" ".join(str(error).split()))
+    except (LookupError, StopIteration, RuntimeError, tf.errors.OpError) as error:
+        sys.exit(f"{options.start}: no checkpoint of this format, or damaged ({error})")
     pretrain(options, documents, tokenizer, *encoder)
 
 

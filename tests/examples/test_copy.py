@@ -180,7 +180,7 @@ def predict(folder, texts):
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_is_short_and_needs_public_packages_only(path):
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) < 95
+    assert len(text.splitlines()) <= 95
     nodes = list(ast.walk(ast.parse(text)))
     modules = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
     modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
@@ -239,8 +239,11 @@ def test_what_a_user_can_cause_is_one_line(name, rows, hugging_face_folder, tmp_
     assert "vocab.txt" in told(rows, encoder=converted)
 
 
-def test_a_service_needs_a_model(tmp_path, last_words):
+def test_a_service_needs_a_model_and_training_a_separator(tmp_path, run, last_words, capsys):
     assert "holds no model" in last_words("texts_to_service", tmp_path)
+    with pytest.raises(SystemExit):
+        run("texts_to_service", tmp_path, "--train=rows.csv")
+    assert "--train needs --separator" in capsys.readouterr().err
 
 
 def test_texts_to_service(rows, preset, tmp_path, run):
@@ -300,6 +303,7 @@ def test_few_labels(rows, preset, tmp_path, run):
     assert right(labelled, predict(folder, texts_of(labelled))["labels"]) > 0.7
 
 
+@pytest.mark.slow
 def test_fine_grained_sentiment(preset, tmp_path, run):
     pairs = [pair for pair in itertools.product(LEVELS, LEVELS[::2]) if pair != ("fair", "good")]
     table = pd.DataFrame(pairs * 8, columns=["food", "service"])
@@ -347,6 +351,7 @@ def test_a_label_that_a_list_of_labels_lacks(rows, preset, tmp_path, last_words)
     assert told == f"{labels}: 'water' is missing, which {rows} has"
 
 
+@pytest.mark.slow
 def test_from_scikit_learn_with_an_encoder_of_hugging_face(
     rows, hugging_face_folder, tmp_path, run
 ):
@@ -372,14 +377,14 @@ def test_the_linear_model_has_thresholds_and_characters(hugging_face_folder, tmp
     cells = ["、".join(np.array(NAMES)[row]) for row in labels]
     rows = tmp_path / "rows.csv"
     pd.DataFrame({"text": texts, "labels": cells}).to_csv(rows, index=False)
-    quick = ["--separator", "、", "--encoder", hugging_face_folder, "--length=4", "--epochs=0"]
-    scores = []
-    for options in ([], ["--characters"]):
-        printed = run("from_scikit_learn", rows, tmp_path / "trained", *quick, *options)
-        scores.append(float(re.search(r"macro avg +\S+ +\S+ +(\S+)", printed)[1]))
+    given = rows, tmp_path / "trained", "--separator", "、", "--encoder", hugging_face_folder
+    printed = run("from_scikit_learn", *given, "--characters", "--length=4", "--epochs=0")
+    found = float(re.search(r"macro avg +\S+ +\S+ +(\S+)", printed)[1])
     train, test, y, y_test = train_test_split(texts, labels, test_size=0.2, random_state=0)
-    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True)
-    at_zero = make_pipeline(vectorizer, OneVsRestClassifier(LinearSVC())).fit(train, y)
-    at_zero = f1_score(y_test, at_zero.predict(test), average="macro", zero_division=0)
-    assert scores[1] > scores[0] + 0.2
-    assert scores[1] > at_zero + 0.02, (scores, at_zero)
+
+    def at_zero(**terms):
+        vectorizer = TfidfVectorizer(sublinear_tf=True, **terms)
+        machine = make_pipeline(vectorizer, OneVsRestClassifier(LinearSVC())).fit(train, y)
+        return f1_score(y_test, machine.predict(test), average="macro", zero_division=0)
+
+    assert at_zero() < 0.4 and at_zero(analyzer="char", ngram_range=(1, 2)) < found - 0.02

@@ -10,7 +10,7 @@ from support.table import DataError
 import numpy as np
 import pytest
 
-from build_corpus import shingles
+from data.build_corpus import shingles
 
 PLAIN = "label,content\na|b,first text\nb,second text\nc|a,third text\n"
 

@@ -1,7 +1,13 @@
 """The examples' tokenizer, against BERT's own."""
 
 from support.table import DataError
-from support.tokenizer import SPECIAL_TOKENS, copy_vocabulary, encode, load_tokenizer
+from support.tokenizer import (
+    SPECIAL_TOKENS,
+    copy_vocabulary,
+    encode,
+    load_tokenizer,
+    unknown_note,
+)
 
 import numpy as np
 import pytest
@@ -119,3 +125,9 @@ def test_cased_ids_are_bert_s(tmp_path):
     theirs = legacy.BertTokenizerLegacy(str(path), do_lower_case=False)
     for text in ("X", "aX Äx", "xX ä a"):
         assert load_tokenizer(path).encode(text).ids == theirs(text)["input_ids"]
+
+
+def test_texts_of_another_language_are_noted(vocabulary):
+    tokenizer = load_tokenizer(vocabulary)
+    assert unknown_note(tokenizer, ["中国人", "apples"]) is None
+    assert "does not know 50% of the tokens" in unknown_note(tokenizer, ["中国 zzz zzz"])
