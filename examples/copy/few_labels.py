@@ -39,7 +39,7 @@ try:
     labels = pd.crosstab(names.index, names).clip(upper=1).drop(columns="", errors="ignore")
     print(labels.sum().to_string())
     for name in labels.columns[labels.columns.str.contains("[|,;、｜，；]")]:
-        raise ValueError(f"{name!r} holds a separator: change --separator, or remove this check")
+        raise ValueError(f"{name!r} holds a separator: change --separator, or this check")
     split = train_test_split(rows["text"], labels.to_numpy(), test_size=0.25, random_state=0)
     unlabelled = list(filter(str.strip, options.unlabelled.read_text("utf-8").splitlines()))
     preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(options.encoder)

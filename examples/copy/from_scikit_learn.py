@@ -45,7 +45,7 @@ try:
     y = binarizer.fit_transform([{*map(str.strip, cell)} - {""} for cell in cells])
     print(pd.Series(y.sum(axis=0), binarizer.classes_).to_string())
     for name in filter(re.compile("[|,;、｜，；]").search, binarizer.classes_):
-        raise ValueError(f"{name!r} holds a separator: change --separator, or remove this check")
+        raise ValueError(f"{name!r} holds a separator: change --separator, or this check")
     split = train_test_split(list(rows["text"]), y, test_size=0.2, random_state=0)
     preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(options.encoder)
     preprocessor.sequence_length = options.length

@@ -40,7 +40,7 @@ try:
     counts = sets.explode().value_counts()
     print(counts)
     for name in counts.index[counts.index.str.contains("[|,;、｜，；]")]:
-        raise ValueError(f"{name!r} holds a separator: change --separator, or remove this check")
+        raise ValueError(f"{name!r} holds a separator: change --separator, or this check")
     lines = options.labels.read_text("utf-8").splitlines() if options.labels else counts.index
     names = list(filter(None, map(str.strip, lines)))
     if unknown := sorted(set(counts.index) - set(names)):
