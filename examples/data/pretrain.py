@@ -249,7 +249,7 @@ def main(arguments=None):
     keras.utils.set_random_seed(options.seed)
     try:
         keras.config.set_dtype_policy(options.dtype_policy)
-        lines = [line for path in options.texts for line in path.read_text("utf-8").split("\n")]
+        lines = [line for path in options.texts for line in path.read_text("utf-8-sig").split("\n")]
         if not (documents := list(filter(str.strip, lines))):
             raise ValueError(f"{options.texts[0]}: there is no text in it")
         vocabulary = options.start / "vocab.txt" if options.start else options.vocabulary
