@@ -19,7 +19,6 @@ import keras_hub
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.numpy import save_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
@@ -57,59 +56,9 @@ def preset(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def hugging_face_folder(tmp_path_factory):
-    """A small encoder as Hugging Face publishes one."""
-    folder, rng = tmp_path_factory.mktemp("hugging_face"), np.random.default_rng(0)
-    size, inner = SIZES["hidden_dim"], SIZES["intermediate_dim"]
-
-    def weights(*shape):
-        return rng.normal(0, 0.1, shape).astype("float32")
-
-    def dense(name, inputs, outputs):
-        return {f"{name}.weight": weights(outputs, inputs), f"{name}.bias": weights(outputs)}
-
-    def norm(name):
-        return {f"{name}.weight": 1 + weights(size), f"{name}.bias": weights(size)}
-
-    layer = "encoder.layer.0"
-    embeddings = {"word": len(WORDS), "position": SIZES["max_sequence_length"], "token_type": 2}
-    tensors = {
-        **{f"embeddings.{k}_embeddings.weight": weights(n, size) for k, n in embeddings.items()},
-        **norm("embeddings.LayerNorm"),
-        **dense(f"{layer}.attention.self.query", size, size),
-        **dense(f"{layer}.attention.self.key", size, size),
-        **dense(f"{layer}.attention.self.value", size, size),
-        **dense(f"{layer}.attention.output.dense", size, size),
-        **norm(f"{layer}.attention.output.LayerNorm"),
-        **dense(f"{layer}.intermediate.dense", size, inner),
-        **dense(f"{layer}.output.dense", inner, size),
-        **norm(f"{layer}.output.LayerNorm"),
-        **dense("pooler.dense", size, size),
-    }
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    (folder / "vocab.txt").write_text("\n".join(WORDS))
-    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}')
-    configuration = {
-        "model_type": "bert",
-        "vocab_size": len(WORDS),
-        "num_hidden_layers": SIZES["num_layers"],
-        "num_attention_heads": SIZES["num_heads"],
-        "hidden_size": size,
-        "intermediate_size": inner,
-        "max_position_embeddings": SIZES["max_sequence_length"],
-        "hidden_act": "gelu",
-    }
-    (folder / "config.json").write_text(json.dumps(configuration))
-    return folder
-
-
 @pytest.fixture
 def rows(tmp_path):
-    """Texts that name things of one or two kinds, and the kinds, joined as people do; one has none.
-
-    A table of the texts and the numbers of their kinds comes with the file.
-    """
+    """Texts that name things of one or two kinds, and the kinds; the last text has none."""
     kinds = [*itertools.combinations(range(3), 1), *itertools.combinations(range(3), 2)]
     table = [
         (" and ".join(f"the {thing}" for thing in things), chosen)
@@ -215,10 +164,10 @@ def test_labels_are_counted_and_a_name_with_a_separator_stops_a_script(
 
 
 @pytest.mark.parametrize("name", list(GIVEN))
-def test_what_a_user_can_cause_is_one_line(name, rows, hugging_face_folder, tmp_path, last_words):
+def test_what_a_user_can_cause_is_one_line(name, rows, preset, tmp_path, last_words):
     separator = ["--separator", ","] if name in WITH_LABELS else []
 
-    def told(rows, encoder=hugging_face_folder, folder=tmp_path / "trained"):
+    def told(rows, encoder=preset, folder=tmp_path / "trained"):
         return last_words(name, *GIVEN[name](rows, folder), *separator, "--encoder", encoder)
 
     assert "nothing.csv" in told(tmp_path / "nothing.csv")
@@ -231,12 +180,11 @@ def test_what_a_user_can_cause_is_one_line(name, rows, hugging_face_folder, tmp_
     (file := tmp_path / "file").write_text("")
     assert "file/folder" in told(rows, folder=file / "folder")
 
-    (converted := tmp_path / "converted").mkdir()  # as many folders are: tokenizer.json alone
-    for path in hugging_face_folder.iterdir():
-        (converted / path.name.replace("vocab.txt", "tokenizer.json")).write_bytes(
-            path.read_bytes()
-        )
-    assert "vocab.txt" in told(rows, encoder=converted)
+    (folder := tmp_path / "hugging_face").mkdir()  # as many are: tokenizer.json alone
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    for name_of_file in ("tokenizer_config.json", "tokenizer.json"):
+        (folder / name_of_file).write_text("{}")
+    assert "vocab.txt" in told(rows, encoder=folder)
 
 
 def test_a_service_needs_a_model_and_training_a_separator(tmp_path, run, last_words, capsys):
@@ -352,11 +300,9 @@ def test_a_label_that_a_list_of_labels_lacks(rows, preset, tmp_path, last_words)
 
 
 @pytest.mark.slow
-def test_from_scikit_learn_with_an_encoder_of_hugging_face(
-    rows, hugging_face_folder, tmp_path, run
-):
+def test_from_scikit_learn(rows, preset, tmp_path, run):
     folder = tmp_path / "trained"
-    options = ["--separator", ",", "--encoder", hugging_face_folder, *TRAINING]
+    options = ["--separator", ",", "--encoder", preset, *TRAINING]
     printed = run("from_scikit_learn", rows, folder, *options)
     assert "TF-IDF and a linear SVM" in printed and "The encoder" in printed
     binarizer = joblib.load(folder / "binarizer.joblib")
@@ -365,7 +311,7 @@ def test_from_scikit_learn_with_an_encoder_of_hugging_face(
     assert right(rows, [[name in found for name in NAMES] for found in given]) > 0.7
 
 
-def test_the_linear_model_has_thresholds_and_characters(hugging_face_folder, tmp_path, run):
+def test_the_linear_model_has_thresholds_and_characters(preset, tmp_path, run):
     """In sentences of Chinese, which have no spaces, of labels that are rare."""
     rng = np.random.default_rng(0)
     signs = ["猫", "湖", "桌"]
@@ -377,7 +323,7 @@ def test_the_linear_model_has_thresholds_and_characters(hugging_face_folder, tmp
     cells = ["、".join(np.array(NAMES)[row]) for row in labels]
     rows = tmp_path / "rows.csv"
     pd.DataFrame({"text": texts, "labels": cells}).to_csv(rows, index=False)
-    given = rows, tmp_path / "trained", "--separator", "、", "--encoder", hugging_face_folder
+    given = rows, tmp_path / "trained", "--separator", "、", "--encoder", preset
     printed = run("from_scikit_learn", *given, "--characters", "--length=4", "--epochs=0")
     found = float(re.search(r"macro avg +\S+ +\S+ +(\S+)", printed)[1])
     train, test, y, y_test = train_test_split(texts, labels, test_size=0.2, random_state=0)
