@@ -1,14 +1,15 @@
-"""How good each aspect of a review is: a softmax an aspect over a pretrained encoder.
+"""How good each aspect of a review is: a softmax per aspect over a pretrained encoder.
 
     pip install keras-mlc keras-hub pandas scikit-learn safetensors
     python fine_grained_sentiment.py reviews.csv trained
 
 `reviews.csv` has a column `text` and one for each aspect with its level, in words: `good`, say, or
-`not mentioned`. An empty cell is an aspect that nobody has annotated.
+`not mentioned`. An empty cell is an aspect that is not annotated.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import keras
@@ -28,19 +29,24 @@ for name, default in {"length": 128, "epochs": 3, "learning-rate": 5e-5}.items()
     parser.add_argument(f"--{name}", type=type(default), default=default)
 options = parser.parse_args()
 
-rows = pd.read_csv(options.reviews, dtype=str, keep_default_na=False)
-columns = rows.drop(columns="text")
-levels = {aspect: sorted(set(column) - {""}) for aspect, column in columns.items()}
-y = [[names.index(n) if n else -1 for n in columns[aspect]] for aspect, names in levels.items()]
-texts, held_out, y, y_held_out = train_test_split(
-    list(rows["text"]), np.transpose(y), test_size=0.1, random_state=0
-)  # y: (texts, aspects), -1 where nobody has annotated
-preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(
-    options.encoder, sequence_length=options.length
-)
+try:
+    rows = pd.read_csv(options.reviews, dtype=str, na_filter=False)
+    columns = rows.drop(columns="text").apply(lambda column: column.str.strip())
+    levels = {aspect: sorted(set(column) - {""}) for aspect, column in columns.items()}
+    for aspect in levels:
+        print(columns[aspect].value_counts().to_string())
+    y = [[names.index(n) if n else -1 for n in columns[aspect]] for aspect, names in levels.items()]
+    y = np.transpose(y)  # (texts, aspects), -1 where nothing is annotated
+    split = train_test_split(list(rows["text"]), y, test_size=0.1, random_state=0)
+    preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(options.encoder)
+    preprocessor.sequence_length = options.length
+    encoder = keras_hub.models.Backbone.from_preset(options.encoder)
+    options.folder.mkdir(parents=True, exist_ok=True)
+except (OSError, KeyError, ValueError) as error:
+    sys.exit(" ".join(str(error).split()))
 
+texts, held_out, y, y_held_out = split
 keras.utils.set_random_seed(0)
-encoder = keras_hub.models.Backbone.from_preset(options.encoder)
 sequence = encoder.output
 sequence = sequence["sequence_output"] if isinstance(sequence, dict) else sequence
 pooled = keras_mlc.AttentionPooling()(sequence, mask=encoder.input.get("padding_mask"))
@@ -59,7 +65,6 @@ for number, aspect in enumerate(levels):
     print(f"{aspect}: macro F1 {macro:.3f} on {len(truth)} held-out reviews")
 print(held_out[0], {a: names[n] for (a, names), n in zip(levels.items(), found[0], strict=True)})
 
-options.folder.mkdir(parents=True, exist_ok=True)
 model.save(options.folder / "model.keras")
 keras.Sequential([preprocessor]).save(options.folder / "preprocessor.keras")  # has no weights
-(options.folder / "levels.json").write_text(json.dumps(levels), encoding="utf-8")
+(options.folder / "levels.json").write_text(json.dumps(levels))

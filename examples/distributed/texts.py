@@ -1,35 +1,40 @@
-"""The data and the model that the scripts of this folder train: hashed words of the corpus."""
+"""The data, the model and the options of the scripts in this folder."""
 
-import csv
-import gzip
+import argparse
 import zlib
 from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
-from keras_mlc.layers import AttentionPooling
+from keras_mlc import AttentionPooling
 
 CORPUS = Path(__file__).parents[1] / "data" / "train.csv.gz"
 NUM_WORDS, LENGTH = 20_000, 48
 
 
+def parse(description, **defaults):
+    """Return what a script is told: the options that all have, and those of its own."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    defaults = {"rows": 2048, "epochs": 2, "dropout": 0.1, "output": Path("weights")} | defaults
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    return parser.parse_args()
+
+
 def load(num_rows):
-    """Return token ids (rows, 48), 0 for padding, and labels (rows, 55)."""
-    with gzip.open(CORPUS, "rt", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    labels = sorted({label for row in rows for label in row["label"].split("|")})
-    x = np.zeros((num_rows, LENGTH), "int32")
-    y = np.zeros((num_rows, len(labels)), "float32")
-    for number, row in enumerate(rows[:num_rows]):
-        words = row["content"].lower().split()[:LENGTH]
-        x[number, : len(words)] = [1 + zlib.crc32(w.encode()) % (NUM_WORDS - 1) for w in words]
-        y[number, [labels.index(label) for label in row["label"].split("|")]] = 1
-    return x, y
+    """Return hashed words (rows, 48), 0 for padding, and labels (rows, labels)."""
+    rows = pd.read_csv(CORPUS, nrows=num_rows)
+    x = np.zeros((len(rows), LENGTH), "int32")
+    for row, text in zip(x, rows["content"], strict=True):
+        words = text.lower().split()[:LENGTH]
+        row[: len(words)] = [1 + zlib.crc32(word.encode()) % (NUM_WORDS - 1) for word in words]
+    return x, rows["label"].str.get_dummies("|").to_numpy("float32")
 
 
 def classifier(num_labels, dropout):
-    """Return a model from token ids to scores, with the same first weights at every call."""
+    """Return a model from words to scores, with the same first weights at every call."""
     keras.utils.set_random_seed(0)
     tokens = keras.Input((LENGTH,), dtype="int32")
     vectors = keras.layers.Embedding(NUM_WORDS, 64, mask_zero=True, name="tokens")(tokens)

@@ -9,27 +9,23 @@ tensors. Each process repeats its own rows, so pairs stay together.
 
 `FGMTrainer`, `PGDTrainer`, `FreeLBTrainer` and `VATTrainer` have their own train step, which
 `DistributedDataParallel` does not see, so here the optimizer takes the mean of all processes'
-gradients. With `norm="sample"`, a norm a text, nothing else is shared, and the steps are those of
+gradients. With `norm="sample"`, a norm per text, nothing else is shared, and the steps are those of
 one process on all rows. With `norm="batch"` and for `GradientPenaltyTrainer`, which need the
 gradient of all rows, use JAX (`jax_processes.py`).
 """
 
-import argparse
 import os
-from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"  # before Keras is imported
 
 import keras
 import numpy as np
 import torch
-from texts import classifier, load
+from texts import classifier, load, parse
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from keras_mlc.data import repeat_pairs
-from keras_mlc.losses import RDropLoss, multilabel_categorical_crossentropy
-from keras_mlc.training import FGMTrainer
+from keras_mlc import FGMTrainer, RDropLoss, multilabel_categorical_crossentropy, repeat_pairs
 
 BATCH = 32  # samples over all processes
 
@@ -68,9 +64,6 @@ def with_fgm(model):
     return trainer.train_on_batch
 
 
-METHODS = {"r_drop": with_r_drop, "fgm": with_fgm}
-
-
 def train(process, options):
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "12346")
@@ -78,7 +71,7 @@ def train(process, options):
     x, y = load(options.rows)
     model = classifier(y.shape[1], options.dropout)
     model(x[:2])
-    step = METHODS[options.method](model)
+    step = {"r_drop": with_r_drop, "fgm": with_fgm}[options.method](model)
     size = BATCH // options.processes
     for epoch in range(options.epochs):
         losses = []
@@ -92,17 +85,6 @@ def train(process, options):
     distributed.destroy_process_group()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--method", choices=METHODS, default="r_drop")
-    parser.add_argument("--rows", type=int, default=2048)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--output", type=Path, default=Path("torch_ddp"))
-    options = parser.parse_args()
-    torch.multiprocessing.spawn(train, (options,), options.processes)
-
-
 if __name__ == "__main__":
-    main()
+    options = parse(__doc__, processes=2, method="r_drop")
+    torch.multiprocessing.spawn(train, (options,), options.processes)

@@ -1,12 +1,13 @@
-import bz2
+"""`examples/data/build_corpus.py`, on the indexes of a small archive."""
+
 import csv
 import gzip
 import hashlib
-import lzma
 
 import pytest
 
-from build_corpus import build, family, is_test, main, plain_text, shingles
+from data import build_corpus
+from data.build_corpus import family, is_test, main, plain_text, shingles
 
 SUMMARY = "graphical editor number {}"
 BODY = """\
@@ -57,55 +58,72 @@ def indexes(tmp_path):
     return paths
 
 
-def read(path):
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
+@pytest.fixture
+def build(indexes, tmp_path):
+    """Build a corpus; its rows for training and testing, and the texts for pretraining."""
+
+    def build(*options):
+        main([*map(str, indexes), "--output", str(tmp_path / "out"), *options])
+        tables = []
+        for name in ("train", "test"):
+            path = tmp_path / "out" / f"{name}.csv.gz"
+            with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
+                tables.append(list(csv.DictReader(lines)))
+        return *tables, (tmp_path / "out" / "pretraining.txt").read_text("utf-8").splitlines()
+
+    return build
 
 
-def test_texts_and_labels(indexes, tmp_path):
-    sizes, _ = build(*indexes, tmp_path / "data")
-    assert sizes == {"train": 18, "test": 6}
-    rows = read(tmp_path / "data" / "train.csv.gz")
-    assert {row["label"] for row in rows} == {"interface::graphical|role::program|uitoolkit::gtk"}
+@pytest.fixture
+def add(indexes):
+    """Add packages to the indexes."""
+
+    def add(packages):
+        for path, side in zip(indexes, zip(*packages, strict=True), strict=True):
+            path.write_text(path.read_text() + "\n\n".join(side) + "\n", encoding="utf-8")
+
+    return add
+
+
+def test_texts_and_labels(build, capsys):
+    train, test, pretraining = build()
+    assert (len(train), len(test), len(pretraining)) == (18, 6, 22)
+    assert {row["label"] for row in train} == {"interface::graphical|role::program|uitoolkit::gtk"}
     assert "graphical editor number b. It edits the files of kind b b. Features: fast, small" in {
-        row["content"] for row in rows
+        row["content"] for row in train
     }
-
-
-def test_building_twice_gives_the_same_bytes(indexes, tmp_path, capsys):
-    for packed, opener in ((".gz", gzip.open), (".xz", lzma.open), (".bz2", bz2.open)):
-        twins = [path.with_name(path.name + packed) for path in indexes]
-        for path, twin in zip(indexes, twins, strict=True):
-            with opener(twin, "wb") as file:
-                file.write(path.read_bytes())
-        out = tmp_path / packed[1:]
-        main([*map(str, twins), "--output", str(out), "--pretraining-text", str(out) + ".txt"])
-    for name in ("train.csv.gz", "test.csv.gz"):
-        gz, *others = (tmp_path / kind / name for kind in ("gz", "xz", "bz2"))
-        assert gz.read_bytes()[4:8] == bytes(4)  # no time stamp
-        assert all(path.read_bytes() == gz.read_bytes() for path in others)
-    assert (tmp_path / "gz.txt").read_bytes() == (tmp_path / "xz.txt").read_bytes()
+    assert "untagged. No tag at all." in pretraining
+    assert "own. A package named like its source." in pretraining
+    assert not {row["content"] for row in test} & set(pretraining)
     assert "18 rows" in capsys.readouterr().out
 
 
-def test_the_options_choose_labels_and_words(indexes, tmp_path):
-    build(*indexes, tmp_path, num_labels=1, num_words=5)
-    rows = read(tmp_path / "train.csv.gz")
-    assert {row["label"] for row in rows} == {"interface::graphical"}
-    assert max(len(row["content"].split()) for row in rows) == 5
-    sizes, _ = build(*indexes, tmp_path, least_tags=1)
-    assert sizes["train"] == 19  # the package with a single tag joins them
+def test_the_bytes_hold_no_time_stamp(build, tmp_path):
+    build()
+    assert (tmp_path / "out" / "train.csv.gz").read_bytes()[4:8] == bytes(4)
 
 
-def test_the_pretraining_text_has_the_untagged_but_no_test_text(indexes, tmp_path):
-    _, texts = build(*indexes, tmp_path)
-    assert "untagged. No tag at all." in texts
-    assert "own. A package named like its source." in texts
-    assert len(texts) == 22
-    assert not {row["content"] for row in read(tmp_path / "test.csv.gz")} & set(texts)
+def test_labels_words_and_tags_are_limited(build, monkeypatch):
+    assert len(build("--least-tags=1")[0]) == 19  # the package with a single tag joins them
+    monkeypatch.setattr(build_corpus, "NUM_LABELS", 1)
+    monkeypatch.setattr(build_corpus, "NUM_WORDS", 5)
+    train, _, _ = build()
+    assert {row["label"] for row in train} == {"interface::graphical"}
+    assert max(len(row["content"].split()) for row in train) == 5
 
 
-def test_near_copies_of_test_texts_leave_training(indexes, tmp_path):
+def test_what_a_user_can_cause_is_one_line(indexes, tmp_path):
+    def told(*paths, output=tmp_path / "out"):
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, paths), "--output", str(output)])
+        return ended.value.code
+
+    assert "nothing" in told(indexes[0], tmp_path / "nothing")
+    assert "no description in common" in told(*indexes[::-1])
+    assert "Packages" in told(*indexes, output=indexes[0] / "folder")
+
+
+def test_near_copies_of_test_texts_leave_training(build, add):
     shared = " ".join(f"w{word(i)}" for i in range(24))
     copies = [
         package("one", f"for testing\n {shared} here.", TAGS, source(True, 5)),
@@ -114,42 +132,27 @@ def test_near_copies_of_test_texts_leave_training(indexes, tmp_path):
         package("four", "short 1\n Alike but for digits.", TAGS, source(True, 6)),
         package("five", "short 2\n Alike but for digits.", TAGS, source(False, 7)),
     ]
-    for path, side in zip(indexes, zip(*copies, strict=True), strict=True):
-        path.write_text(path.read_text() + "\n\n".join(side) + "\n", encoding="utf-8")
-    sizes, texts = build(*indexes, tmp_path)
-    assert sizes == {"train": 19, "test": 8}
+    add(copies)
+    train, test, texts = build()
+    assert (len(train), len(test)) == (19, 8)
     assert [text.split(".")[0] for text in texts if shared[:20] in text] == ["less alike"]
     assert not any("digits" in text for text in texts)
 
 
-def test_descriptions_of_one_source_that_differ_in_digits_are_one_row(indexes, tmp_path):
+def test_descriptions_of_one_source_that_differ_in_digits_are_one_row(build, add):
     twins = [
         package(f"lib{i}", f"tool {i}\n Twin text.", tags, source(False, 0))
         for i, tags in enumerate((TAGS, "role::program, uitoolkit::qt, use::editing"))
     ]
-    for path, side in zip(indexes, zip(*twins, strict=True), strict=True):
-        path.write_text(path.read_text() + "\n\n".join(side) + "\n", encoding="utf-8")
-    build(*indexes, tmp_path)
-    rows = [row for row in read(tmp_path / "train.csv.gz") if "Twin" in row["content"]]
+    add(twins)
+    rows = [row for row in build()[0] if "Twin" in row["content"]]
     assert [row["content"] for row in rows] == ["tool 0. Twin text."]
     assert "use::editing" in rows[0]["label"] and "uitoolkit::gtk" in rows[0]["label"]
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("gcc-12", "gcc"),
-        ("gcc-12-cross-mipsen", "gcc"),
-        ("linux-signed-amd64", "linux"),
-        ("python3.11", "python"),
-        ("lua5.4", "lua"),
-        ("0ad", "0ad"),
-        ("7zip", "7zip"),
-        ("gtk+3.0", "gtk+"),
-    ],
-)
-def test_family(name, expected):
-    assert family(name) == expected
+def test_family():
+    names = "gcc-12 gcc-12-cross-mipsen linux-signed-amd64 python3.11 lua5.4 0ad 7zip gtk+3.0"
+    assert " ".join(map(family, names.split())) == "gcc gcc linux python lua 0ad 7zip gtk+"
 
 
 def test_plain_text():

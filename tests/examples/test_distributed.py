@@ -46,6 +46,7 @@ def test_two_train_like_one(backend, script, option, tmp_path, pytestconfig):
     same_weights(tmp_path / "1", tmp_path / "2", 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "jax", reason="runs on JAX")
 def test_two_processes_of_which_one_dies_go_on_together(tmp_path, pytestconfig):
     epochs = "--epochs", "8"
