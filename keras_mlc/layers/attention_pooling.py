@@ -3,16 +3,12 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_mlc._dtypes import at_least_float32
+from keras_mlc._dtypes import at_least_float32, lowest
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import padding_mask, positive_int, sequence_shape
 from keras_mlc.layers._quantized import WithDense
-
-# Finite, so that the softmax of a sample without steps is too.
-LOWEST = float(np.finfo("float32").min)
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
@@ -179,7 +175,7 @@ def _masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     dtype = logits.dtype
     logits = ops.cast(logits, at_least_float32(dtype))  # Half precision sums too coarsely.
     if mask is not None:
-        logits = ops.where(mask, logits, LOWEST)
+        logits = ops.where(mask, logits, lowest(logits.dtype))
     # Unlike `softmax`, this does not warn of sequences of a single step.
     scores = ops.exp(ops.log_softmax(logits, axis=-1))
     if mask is not None:
