@@ -1,6 +1,7 @@
 """Fit σ(a·s + b) to labels, by Newton's method."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,102 +10,141 @@ from keras_mlc.layers._held_out import HeldOut
 
 SMALLEST_SLOPE = 0.01
 """The least a, for scores with a standard deviation of 1."""
-ELEMENTS_AT_ONCE = 2**20
+LARGEST_SCORE = 1e150
+"""The squares of larger ones would be infinite."""
+ELEMENTS_AT_ONCE = 2**16
+"""What a processor's cache holds."""
+ELEMENTS_WITHOUT_A_START = 2**20
+"""Of more, a part of the rows is fitted first: then few passes go over all of them."""
 
 
 def fit(data: HeldOut, per_label: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return a and b: of one label after another, or as arrays of one number for all labels."""
-    total, positives, mean, deviation = _moments(data, per_label)
-    negatives = total - positives
-    if not per_label and not (positives[0] > 0 and negatives[0] > 0):
+    positives, negatives, slopes, offsets = _fit(data, per_label)
+    if not per_label and not (positives > 0 and negatives > 0):
         raise ValueError(
             "`y_true` must have labels of both kinds, true ones and others, or there is nothing to "
-            f"fit. Received: {positives[0]:g} true of {total[0]:g}"
+            f"fit. Received: {positives:g} true of {positives + negatives:g}"
         )
-    # Platt's targets: fits stay finite where scores part the labels without a mistake.
-    high, low = (positives + 1) / (positives + 2), 1 / (negatives + 2)
-    # The problem with scores of mean 0 and deviation 1; x is (2, L): slopes and offsets.
-    x = np.stack([np.ones_like(total), np.log((positives + 1) / (negatives + 1))])
-
-    def cost(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the cost (L,), its gradient (2, L) and its second derivatives (3, L)."""
-        sums = np.zeros((6, len(total)))
-        for scores, labels, weights in _blocks(data, per_label):
-            z = (scores - mean) / deviation
-            logits = x[0] * z + x[1]
-            targets = labels * high + (1 - labels) * low
-            near = np.exp(-np.abs(logits))
-            probabilities = np.where(logits >= 0, 1.0, near) / (1 + near)
-            costs = np.maximum(logits, 0) - logits * targets + np.log1p(near)
-            errors, curvature = probabilities - targets, near / (1 + near) ** 2
-            parts = costs, errors * z, errors, curvature * z * z, curvature * z, curvature
-            sums += [(weights * part).sum(axis=0) for part in parts]
-        return sums[0], sums[1:3], sums[3:]
-
-    x = _minimum(cost, x)
-    slopes = x[0] / deviation
-    offsets = x[1] - slopes * mean
-    unknown = total == 0
+    unknown = positives + negatives == 0
     if unknown.any():  # Nobody has checked such a label: it takes what fits all of them.
         slope, offset = fit(data, per_label=False)
         slopes, offsets = np.where(unknown, slope, slopes), np.where(unknown, offset, offsets)
-    return slopes, offsets
+    return np.atleast_1d(slopes), np.atleast_1d(offsets)
 
 
-def _minimum(cost: Any, x: np.ndarray) -> np.ndarray:
+def _fit(data: HeldOut, per_label: bool) -> Any:
+    """Return weight of positives, weight of negatives, a, b: (L,), or () for all labels."""
+
+    def sums(terms: Callable[..., Any]) -> np.ndarray:
+        return _sums(data, per_label, terms)
+
+    positives, negatives, mean = sums(lambda s, y, w: [(w, y), (w, 1 - y), (w, s)])
+    divisor = np.where(positives + negatives > 0, positives + negatives, 1.0)
+    mean /= divisor
+    first, of_positives, second = sums(
+        lambda s, y, w: [(w, s - mean), (w, y, s - mean), (w, s - mean, s - mean)]
+    )
+    deviation = np.sqrt(second / divisor)
+    # Of equal scores every slope fits: one that leaves what is added to a large score its digits.
+    flat = np.maximum(1.0, 1e-4 * np.abs(mean))
+    deviation = np.where(deviation > 1e-12 * np.abs(mean), deviation, flat)
+    # Platt's targets: fits stay finite where scores part the labels without a mistake.
+    high, low = (positives + 1) / (positives + 2), 1 / (negatives + 2)
+    goal = np.stack(
+        [
+            (low * first + (high - low) * of_positives) / deviation,
+            low * negatives + high * positives,
+        ]
+    )
+
+    def derivatives(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradient (2, L) and the second derivatives (3, L) of the cost."""
+
+        def terms(s: np.ndarray, _: np.ndarray, weights: np.ndarray) -> Any:
+            z = (s - mean) / deviation
+            p = 1 / (1 + np.exp(-x[0] * z - x[1]))
+            curvature = weights * (p - p * p)
+            bent = curvature * z
+            return (weights, p, z), (weights, p), (bent, z), (bent,), (curvature,)
+
+        found = sums(terms)
+        return found[:2] - goal, found[2:]
+
+    # The problem has scores of mean 0 and deviation 1; x is (2, L): slopes and offsets.
+    x = np.stack([np.ones_like(mean), np.log((positives + 1) / (negatives + 1))])
+    if data.scores.size > ELEMENTS_WITHOUT_A_START and len(data.scores) >= 16:
+        weights = None if data.weights is None else data.weights[::16]
+        part = replace(data, scores=data.scores[::16], labels=data.labels[::16], weights=weights)
+        *_, slopes, offsets = _fit(part, per_label)
+        start = np.stack([slopes * deviation, offsets + slopes * mean])
+        is_near = np.abs(start).max(axis=0) < 1e3  # The part may lack what lies far out.
+        x = np.where(is_near, start, x)
+    with np.errstate(over="ignore"):
+        x = _minimum(derivatives, x)
+        slopes = np.minimum(x[0] / deviation, np.finfo(data.scores.dtype).max)
+    return positives, negatives, slopes, x[1] - slopes * mean
+
+
+def _minimum(derivatives: Callable[[np.ndarray], Any], x: np.ndarray) -> np.ndarray:
     """Return where L convex costs of a slope and an offset are lowest, with slopes large enough."""
-    value, gradient, second = cost(x)
+
+    def bounded(x: np.ndarray) -> np.ndarray:
+        return np.stack([np.maximum(x[0], SMALLEST_SLOPE), x[1]])
+
+    x = bounded(x)
+    now = derivatives(x)
     for _ in range(100):
+        gradient, second = now
         at_bound = (x[0] <= SMALLEST_SLOPE) & (gradient[0] > 0)
         ridge = 1e-10 * (second[0] + second[2]) + 1e-300
         a, b, c = second[0] + ridge, np.where(at_bound, 0.0, second[1]), second[2] + ridge
         slope, offset = np.where(at_bound, 0.0, gradient[0]), gradient[1]
         determinant = np.maximum(a * c - b * b, 1e-300)
         step = -np.stack([c * slope - b * offset, a * offset - b * slope]) / determinant
-        moving = np.abs(step).max(axis=0) > 1e-10 * (1 + np.abs(x).max(axis=0))
-        if not moving.any():
-            break
-        length = np.where(moving, 1.0, 0.0)
-        for _ in range(40):  # Halve the steps of those whose cost does not fall.
-            trial = x + length * step
-            trial[0] = np.maximum(trial[0], SMALLEST_SLOPE)
-            found = cost(trial)
-            promised = (gradient * (trial - x)).sum(axis=0)
-            falls = found[0] <= value + 1e-4 * np.minimum(promised, 0) + 1e-13 * np.abs(value)
-            if falls.all():
+        is_last = np.abs(step).max(axis=0) <= 1e-7 * (1 + np.abs(x).max(axis=0))
+        if is_last.all():
+            return bounded(x + step)  # What is left is of the size of the step's square.
+        length = np.ones_like(x[0])
+        for _ in range(40):  # Halve the steps of those that go too far.
+            trial = bounded(x + length * step)
+            found = derivatives(trial)
+            before, bend = _along(trial - x, *now)
+            after, bend_after = _along(trial - x, *found)
+            # A convex cost that still falls has fallen; one that rises must be bent as before.
+            is_near = (after <= -before / 2) & (bend_after >= bend / 4)
+            is_good = is_last | (after <= 0) | is_near
+            if is_good.all():
                 break
-            length = np.where(falls, length, length / 2)
-        x, (value, gradient, second) = trial, found
+            length = np.where(is_good, length, length / 2)
+        x, now = trial, found
     return x
 
 
-def _moments(data: HeldOut, per_label: bool) -> Any:
-    """Return, over the known labels: weight, weight of positives, mean and deviation of scores."""
-    width = data.scores.shape[1] if per_label else 1
-    sums, squares = np.zeros((3, width)), np.zeros(width)
-    for scores, labels, weights in _blocks(data, per_label):
-        parts = np.ones_like(scores), labels, scores
-        sums += [(weights * part).sum(axis=0) for part in parts]
-    total, positives, score_sum = sums
-    mean = score_sum / np.where(total > 0, total, 1.0)
-    for scores, _, weights in _blocks(data, per_label):
-        squares += (weights * (scores - mean) ** 2).sum(axis=0)
-    deviation = np.sqrt(squares / np.where(total > 0, total, 1.0))
-    return total, positives, mean, np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
+def _along(step: np.ndarray, gradient: np.ndarray, second: np.ndarray) -> Any:
+    """Return the first and the second derivative of L costs along a step (2, L)."""
+    squares = np.stack([step[0] ** 2, 2 * step[0] * step[1], step[1] ** 2])
+    return (gradient * step).sum(axis=0), (second * squares).sum(axis=0)
 
 
-def _blocks(data: HeldOut, per_label: bool) -> Iterator[Any]:
-    """Yield scores, labels and weights of some rows, in float64; unknown labels weigh 0."""
+def _sums(data: HeldOut, per_label: bool, terms: Callable[..., Any]) -> np.ndarray:
+    """Return the sums, for each label or over all, of the products that `terms` lists.
+
+    It is given scores, labels and weights of some rows, (n, C) in float64; unknown labels weigh 0.
+    """
     rows, num_labels = data.scores.shape
     size = max(1, ELEMENTS_AT_ONCE // num_labels)
+    ends, total = "->l" if per_label else "->", np.zeros(())
     for first in range(0, rows, size):
         part = slice(first, first + size)
-        labels = data.labels[part].astype("float64")
-        weights = np.ones_like(labels)
-        if data.weights is not None:
-            weights *= data.weights[part, None]
-        known = data.known(labels)
-        if known is not None:
-            labels, weights = np.where(known, labels, 0.0), weights * known
-        block = data.scores[part].astype("float64"), labels, weights
-        yield block if per_label else tuple(array.reshape(-1, 1) for array in block)
+        scores, labels = data.scores[part].astype("float64"), data.labels[part]
+        scores = np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE, out=scores)
+        weights = np.float64(1) if data.weights is None else data.weights[part, None]
+        if (known := data.known(labels)) is not None:
+            weights = weights * known
+        weights = np.broadcast_to(weights, labels.shape)
+        products = terms(scores, labels.astype("float64"), weights)
+        total = total + np.stack(
+            [np.einsum(",".join(["nl"] * len(each)) + ends, *each) for each in products]
+        )
+    return total

@@ -32,26 +32,3 @@ class WithDense(keras.layers.Layer):
             name: keras.dtype_policies.deserialize(policy) for name, policy in quantized.items()
         }
         super().build_from_config({key: config[key] for key in config if key != "quantized"})
-
-
-class Projection(keras.layers.Dense):
-    """A dense layer inside another one that once held its weights itself.
-
-    Files of that time keep them there; `adopt` takes them from where they are.
-    """
-
-    def quantize(self, mode: Any = None, type_check: bool = True, **kwargs: Any) -> Any:
-        """Quantize the weights, which `Dense` leaves to its subclasses to allow."""
-        return super().quantize(mode, type_check=False, **kwargs)
-
-    def adopt(self, store: Any) -> None:
-        """Load the weights that the layer around this one has kept."""
-        self.kernel.assign(store["0"])
-        self.bias.assign(store["1"])
-        self._is_loaded = True
-
-    def load_own_variables(self, store: Any) -> None:
-        """Load the weights, unless the layer around this one had them."""
-        if not (getattr(self, "_is_loaded", False) and not len(store.keys())):
-            super().load_own_variables(store)
-        self._is_loaded = False

@@ -17,7 +17,8 @@ class Curve:
     """What the thresholds worth a look give, from the lowest to one above all scores.
 
     F1 grows with every positive that a lower threshold takes in and falls with everything else, so
-    only thresholds just below a positive's score can be best.
+    only thresholds just below a positive's score can be best. All are finite: below the lowest
+    number of the dtype there is none.
 
     Attributes:
         thresholds: (K,), each midway between two scores that occur.
@@ -46,7 +47,7 @@ class Curve:
         """Return which threshold is best, of several the nearest to the preferred one."""
         highest = objective.max()
         best = np.flatnonzero(objective >= highest - 1e-12 * max(1.0, abs(highest)))
-        return int(best[np.argmin(np.abs(self.thresholds[best] - preferred))])
+        return int(best[_nearest(self.thresholds[best], preferred)])
 
 
 def best_thresholds(
@@ -61,12 +62,14 @@ def best_thresholds(
         )
     common = float(whole.thresholds[whole.best(whole.f1(), 0.0)])
     thresholds = np.full(data.scores.shape[1], common)
+    lowest = np.finfo(data.scores.dtype).min
     if average is None:
         return thresholds
     counts = np.zeros(len(thresholds))
     curves, hits, predicted, positives = {}, 0.0, 0.0, 0.0
     for label, (scores, positive, weights) in enumerate(_columns(data)):
-        counts[label] = positive.sum()
+        # Where all scores are the lowest number, no threshold does anything.
+        counts[label] = positive.sum() * (scores.max(initial=lowest) > lowest)
         if counts[label] >= max(min_positives, 1):
             curve = curve_of(scores, positive, weights)
             if average == "macro":
@@ -87,7 +90,9 @@ def best_thresholds(
     if average == "macro":
         common = _best_for_macro(data, common)
     counts[counts < min_positives] = 0
-    return common + (thresholds - common) * counts / (counts + shrinkage)
+    share = counts / (counts + shrinkage)
+    mean = share * thresholds + (1 - share) * common  # A difference of the two may be infinite.
+    return np.clip(mean, np.minimum(thresholds, common), np.maximum(thresholds, common))
 
 
 def _best_for_macro(data: HeldOut, preferred: float) -> float:
@@ -111,10 +116,11 @@ def _best_for_macro(data: HeldOut, preferred: float) -> float:
     ordered, mean = every[order], np.cumsum(np.concatenate(changes)[order])
     last = np.append(ordered[1:] < ordered[:-1], True)  # of equal scores
     ordered, mean = ordered[last], mean[last]
+    mean[ordered == np.finfo(ordered.dtype).min] = -1.0  # Nothing lies below.
     best = np.flatnonzero(mean >= mean.max() - 1e-12 * max(1.0, mean.max()))
     ascending = ordered[::-1]
     thresholds = _midway(ascending, len(ordered) - 1 - best, ordered[best])
-    return float(thresholds[np.argmin(np.abs(thresholds - preferred))])
+    return float(thresholds[_nearest(thresholds, preferred)])
 
 
 def curve_of(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None) -> Curve:
@@ -129,7 +135,8 @@ def curve_of(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | Non
         above = _sums_from_the_top(weights[order])
         hits_above = _sums_from_the_top(weights[positive][wanted_order])
         ordered, wanted = scores[order], wanted[wanted_order]
-    first = np.flatnonzero(np.append(True, wanted[1:] != wanted[:-1])[: len(wanted)])
+    is_first = np.append(True, wanted[1:] != wanted[:-1])[: len(wanted)]
+    first = np.flatnonzero(is_first & (wanted > np.finfo(wanted.dtype).min))
     upper = wanted[first]
     place = np.searchsorted(ordered, upper)
     return Curve(
@@ -206,8 +213,15 @@ def _midway(ordered: np.ndarray, place: np.ndarray, upper: np.ndarray) -> np.nda
     # Where nothing lies between the two, or what a device takes for 0, the lower one parts them.
     between = (middle < upper) & (np.abs(middle) >= np.finfo(ordered.dtype).tiny)
     middle = np.where(between | (middle == 0) & (upper > 0), middle, lower)
-    return np.where(place > 0, middle, np.minimum(upper - 1, np.nextafter(upper, -np.inf)))
+    lowest = np.finfo(upper.dtype).min
+    below = np.minimum(upper - 1, np.nextafter(upper, lowest))
+    return np.where((place > 0) & (lower > lowest), middle, below)  # A fill is no neighbour.
 
 
 def _above(highest: np.ndarray) -> np.ndarray:
-    return np.maximum(highest + 1, np.nextafter(highest, np.inf))
+    """Return what is not below any score: of the highest number, that number."""
+    return np.maximum(highest + 1, np.nextafter(highest, np.finfo(highest.dtype).max))
+
+
+def _nearest(thresholds: np.ndarray, preferred: float) -> int:
+    return int(np.argmin(np.abs(thresholds / 2 - preferred / 2)))  # The halves do not overflow.

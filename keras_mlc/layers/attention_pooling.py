@@ -3,16 +3,12 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_mlc._dtypes import at_least_float32
+from keras_mlc._dtypes import at_least_float32, lowest
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import padding_mask, positive_int, sequence_shape
-from keras_mlc.layers._quantized import Projection, WithDense
-
-# Finite, so that the softmax of a sample without steps is too.
-LOWEST = float(np.finfo("float32").min)
+from keras_mlc.layers._quantized import WithDense
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
@@ -108,7 +104,7 @@ class AttentionPooling(WithDense):
         features = sequence_shape(input_shape)[-1]
         self.input_spec = keras.InputSpec(ndim=3, axes={-1: features})
         units = self.units or features
-        self.projection = Projection(
+        self.projection = keras.layers.Dense(
             units,
             activation="tanh",
             kernel_initializer=self.kernel_initializer,
@@ -138,27 +134,6 @@ class AttentionPooling(WithDense):
         scores = _masked_softmax(ops.matmul(hidden, self.query), mask)  # (B, T)
         outputs = ops.squeeze(ops.matmul(ops.expand_dims(scores, 1), inputs), axis=1)  # (B, D)
         return (outputs, scores) if return_attention_scores else outputs
-
-    @property
-    def variables(self) -> list[Any]:
-        """The variables W, b, u: in the order of version 0.1, by which optimizers' files go."""
-        return self._query_last(super().variables)
-
-    @property
-    def weights(self) -> list[Any]:
-        """The weights in the same order."""
-        return self._query_last(super().weights)
-
-    def _query_last(self, variables: list[Any]) -> list[Any]:
-        return sorted(variables, key=lambda each: each is getattr(self, "query", None))
-
-    def load_own_variables(self, store: Any) -> None:
-        """Load u, and from files of version 0.1 W and b."""
-        if len(store.keys()) == 3:
-            self.projection.adopt(store)
-            self.query.assign(store["2"])
-        else:
-            super().load_own_variables(store)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> None:
         """Return None: the time axis is gone."""
@@ -200,7 +175,7 @@ def _masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     dtype = logits.dtype
     logits = ops.cast(logits, at_least_float32(dtype))  # Half precision sums too coarsely.
     if mask is not None:
-        logits = ops.where(mask, logits, LOWEST)
+        logits = ops.where(mask, logits, lowest(logits.dtype))
     # Unlike `softmax`, this does not warn of sequences of a single step.
     scores = ops.exp(ops.log_softmax(logits, axis=-1))
     if mask is not None:

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import positive_int, positive_ints
-from keras_mlc.layers._quantized import Projection, WithDense
+from keras_mlc.layers._quantized import WithDense
 
 # exp(-3e4 - score) is 0 in every dtype for every score above -2.9e4. A lower one would be infinite
 # in float16, or become so on the way to a loss of another dtype: 0 * inf, NaN, in a cross-entropy.
@@ -121,7 +121,7 @@ class FineGrainedSoftmaxHead(WithDense):
             )
         total = int(self._exists.sum())
         self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: features})
-        self.projection = Projection(
+        self.projection = keras.layers.Dense(
             total,
             kernel_initializer=self.kernel_initializer,
             bias_initializer=self.bias_initializer,
@@ -143,13 +143,6 @@ class FineGrainedSoftmaxHead(WithDense):
             logits = ops.take(logits, self._position, axis=-1)
             logits = ops.where(self._exists, logits, MISSING_LEVEL)
         return self.activation(logits)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Load W and b from files of version 0.1; from others the dense layer inside does."""
-        if len(store.keys()) == 2:
-            self.projection.adopt(store)
-        else:
-            super().load_own_variables(store)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> Tensor:
         """Return the mask of the inputs, for each aspect: Keras's losses need that axis."""

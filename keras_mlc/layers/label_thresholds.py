@@ -124,8 +124,15 @@ class LabelThresholds(keras.layers.Layer):
         )
 
     def _initial_thresholds(self, shape: tuple[int, ...], dtype: Any = None) -> Tensor:
-        given = 0.0 if self._given is None else self._given
-        return ops.convert_to_tensor(np.broadcast_to(given, shape), dtype)
+        given = np.broadcast_to(0.0 if self._given is None else self._given, shape)
+        with np.errstate(over="ignore"):
+            is_finite = np.isfinite(given.astype(dtype)).all()
+        if not is_finite:
+            raise ValueError(
+                f"`thresholds` must be finite in {dtype}, in which scores are compared. "
+                f"Received: thresholds={self._given}"
+            )
+        return ops.convert_to_tensor(given, dtype)
 
     def adapt(
         self,
@@ -138,8 +145,11 @@ class LabelThresholds(keras.layers.Layer):
 
         A threshold lies midway between two neighbouring scores, and rows with equal scores stay
         together. Of several that are best, the one nearest to the threshold for all labels is
-        taken. The cost is that of sorting: a million rows of 100 labels take seconds, with
-        `shrinkage` towards the best macro F1 half a minute.
+        taken. Thresholds are finite: a score that is the lowest number of its dtype, a common fill
+        (-3.4e38 in float32), is above none, so its label is never given.
+
+        The cost is that of sorting: a million rows of 100 labels take seconds, with `shrinkage`
+        towards the best macro F1 half a minute.
 
         Args:
             scores: What the layer will be called on, for rows that the model was not trained on:

@@ -98,7 +98,9 @@ class ScoreCalibration(keras.layers.Layer):
         scores part the labels without a mistake. The slope a is at least 0.01 divided by the
         standard deviation of the scores: where scores say nothing about a label, or the opposite
         of what they should, its probability hardly moves from how often it is true. Where
-        `per_label=True`, a label without any known row takes the pair that fits all labels.
+        `per_label=True`, a label without any known row takes the pair that fits all labels. Scores
+        that are fills far below all others count like others, and flatten the slope: give their
+        labels the value of `missing_label`.
 
         Args:
             scores: What the layer will be called on, for rows that the model was not trained on:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mlc._dtypes import lowest
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import (
     dropout_rate,
@@ -172,18 +173,14 @@ class TextCNNHead(WithDense):
 
     def _features(self, inputs: Tensor, mask: Tensor) -> Tensor:
         has_steps, steps = None, ops.shape(inputs)[1]
-        if not isinstance(steps, int):  # A TensorFlow graph may find that there are none.
-            has_steps = ops.greater(steps, 0)
+        if keras.backend.backend() == "tensorflow" and not isinstance(steps, int):
+            has_steps = ops.greater(steps, 0)  # A graph may find that there are none.
             inputs, mask = _with_a_step(inputs, mask)
         if mask is not None:
             mask = ops.expand_dims(mask, -1)
             # Zeros instead of whatever the padding holds, as "same" padding has beyond the ends.
             inputs = ops.where(mask, inputs, 0.0)
-            some = ops.any(mask, axis=1)
-            # A sample without any step counts all of them. Its maximum would be infinite, and where
-            # models are exported, `where` may be a product: 0 * inf, NaN.
-            mask = ops.logical_or(mask, ops.expand_dims(ops.logical_not(some), 1))
-            has_steps = some
+            has_steps = ops.any(mask, axis=1)
         maxima = [_maximum(convolution(inputs), mask) for convolution in self.convolutions]
         features = ops.concatenate(maxima, axis=-1)
         return features if has_steps is None else ops.where(has_steps, features, 0.0)
@@ -231,7 +228,7 @@ def _with_a_step(inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def _maximum(activations: Tensor, mask: Tensor) -> Tensor:
     """Return the maximum over time, over the steps of the mask where there is one."""
     if mask is not None:
-        activations = ops.where(mask, activations, -float("inf"))
+        activations = ops.where(mask, activations, lowest(activations.dtype))
     return ops.max(activations, axis=1)
 
 

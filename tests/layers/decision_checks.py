@@ -13,8 +13,6 @@ from backends import (
     MODES,
     compiled,
     dtype_of,
-    skip_where_keras_is_too_old_to_export,
-    tensorflow_only,
     to_numpy,
 )
 
@@ -179,23 +177,6 @@ class DecisionChecks:
         for name, value in self.every_argument.items():
             assert again.get_config()[name] == value != self.layer_class().get_config()[name]
 
-    @tensorflow_only
-    @pytest.mark.parametrize(
-        "kind",
-        ["tf_saved_model", *(pytest.param(k, marks=pytest.mark.slow) for k in ("onnx", "litert"))],
-    )
-    def test_exported(self, kind, tmp_path):
-        scores, _ = rows()
-        model = around(self.adapted())
-        expected = model.predict_on_batch(scores)
-        path = str(tmp_path / {"litert": "model.tflite"}.get(kind, kind))
-        try:
-            model.export(path, format=kind, verbose=False)
-        except ValueError as error:
-            skip_where_keras_is_too_old_to_export(error)
-        found = served(kind, path, scores)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-
     def test_refuses_scores_that_are_not_finite(self):
         scores, labels = rows()
         for value in (np.nan, np.inf, -np.inf):
@@ -237,23 +218,3 @@ class DecisionChecks:
             layer(np.ones((2, LABELS), "int32"))
         with pytest.raises(ValueError, match=r"`scores` must have shape \(\.\.\., num_labels\)"):
             self.layer_class().build((3,))
-
-
-def served(kind, path, scores):
-    """Return what an exported model answers."""
-    if kind == "tf_saved_model":
-        import tensorflow as tf
-
-        loaded = tf.saved_model.load(path)
-        return np.asarray(loaded.serve(scores))
-    if kind == "onnx":
-        runtime = pytest.importorskip("onnxruntime")
-        return runtime.InferenceSession(path).run(None, {"scores": scores})[0]
-    lite = pytest.importorskip("ai_edge_litert.interpreter")
-    interpreter = lite.Interpreter(path)
-    (entry,) = interpreter.get_input_details()
-    interpreter.resize_tensor_input(entry["index"], scores.shape)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(entry["index"], scores)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])

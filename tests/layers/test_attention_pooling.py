@@ -20,7 +20,7 @@ from layers.layer_checks import (
     to_numpy,
     value_and_gradients,
 )
-from layers.quantized_checks import check_file_of_version_0_1, check_quantized
+from layers.quantized_checks import check_quantized
 
 
 class TestAttentionPooling(LayerChecks):
@@ -173,10 +173,3 @@ def test_refuses_masks_of_another_shape(shape):
 
 def test_quantized(tmp_path):
     check_quantized(AttentionPooling(5), "projection", tmp_path)
-
-
-def test_loads_files_of_version_0_1(tmp_path):
-    def weights(layer):
-        return [layer.projection.kernel, layer.projection.bias, layer.query]
-
-    check_file_of_version_0_1(lambda: AttentionPooling(5), weights, tmp_path)

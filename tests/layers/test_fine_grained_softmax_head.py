@@ -21,7 +21,7 @@ from layers.layer_checks import (
     to_numpy,
     value_and_gradients,
 )
-from layers.quantized_checks import check_file_of_version_0_1, check_quantized
+from layers.quantized_checks import check_quantized
 
 LEVELS = (4, 1, 3)
 MISSING = np.arange(4) >= np.array(LEVELS)[:, None]
@@ -162,10 +162,3 @@ def test_refuses_bad_arguments():
 
 def test_quantized(tmp_path):
     check_quantized(FineGrainedSoftmaxHead(3, LEVELS), "projection", tmp_path)
-
-
-def test_loads_files_of_version_0_1(tmp_path):
-    def weights(layer):
-        return [layer.projection.kernel, layer.projection.bias]
-
-    check_file_of_version_0_1(lambda: FineGrainedSoftmaxHead(3, LEVELS), weights, tmp_path)

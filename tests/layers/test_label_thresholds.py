@@ -276,3 +276,68 @@ def test_many_rows_take_seconds():
     began = time.process_time()
     layer.adapt(scores, labels)
     assert time.process_time() - began < 2  # A fiftieth of what may take 10 seconds.
+
+
+@pytest.mark.parametrize("dtype", ["float32"] + ["float64"] * (BACKEND != "jax"))
+@pytest.mark.parametrize("average", ["macro", "micro", None])
+def test_the_lowest_and_highest_numbers(dtype, average, tmp_path):
+    low, high = float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        scores = rng.normal(size=(9, 3)).astype(dtype)
+        scores[rng.random(scores.shape) < 0.4] = low
+        scores[rng.random(scores.shape) < 0.2] = high
+        scores[:, 2] = (scores[:, 2], high, low)[seed % 3]
+        labels = (rng.random(scores.shape) < 0.5).astype(int)
+        labels[0] = 1
+        arguments = {"average": average, "min_positives": 1, "dtype": dtype}
+        found = thresholds_of(scores, labels, **arguments)
+        assert found.dtype == dtype and np.isfinite(found).all()
+        # Whatever a finite threshold can part, and the lowest number is above none.
+        finite = [each[each < high] for each in map(np.unique, scores.T)]
+        every = [np.append(each, [low, high]) for each in finite]
+        if average == "macro":
+            for label, column in enumerate(scores.T):
+                truth = labels[:, label, None]
+                best = max(f1(truth, column[:, None] > each) for each in every[label])
+                assert f1(truth, column[:, None] > found[label]) == pytest.approx(best, abs=1e-12)
+        else:
+            together = [[each] * 3 for each in np.concatenate(every)]
+            options = itertools.product(*every) if average == "micro" else together
+            best = max(f1(labels, scores > np.array(each)) for each in options)
+            assert f1(labels, scores > found) == pytest.approx(best, abs=1e-12)
+        for shrinkage in (0.0, 20.0):
+            layer = LabelThresholds(shrinkage=shrinkage, **arguments)
+            layer.adapt(scores, labels)
+            assert np.isfinite(layer.thresholds).all()
+    model = keras.Sequential([keras.Input((3,), dtype=dtype), layer])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras").layers[-1]
+    np.testing.assert_array_equal(loaded.thresholds, layer.thresholds)
+    assert (to_numpy(loaded(np.full((1, 3), low, dtype))) == 0).all()
+
+
+def test_a_fill_is_no_neighbour():
+    scores = np.array([[3.0], [1.0], [np.finfo("float32").min]], "float32")
+    assert thresholds_of(scores, [[1], [1], [0]], min_positives=1) == [0]
+    assert thresholds_of(scores, [[1], [1], [1]], min_positives=1) == [0]
+
+
+def test_a_label_that_no_threshold_reaches_takes_the_threshold_of_all():
+    scores, labels = rows(100)
+    labels[:, 1] = labels[:, 0]
+    scores[:, 1] = np.finfo("float32").min
+    for average in ("macro", "micro"):
+        for shrinkage in (0.0, 20.0):
+            found = thresholds_of(scores, labels, average=average, shrinkage=shrinkage)
+            common = thresholds_of(
+                scores, labels, average=average, shrinkage=shrinkage, min_positives=101
+            )
+            assert found[1] == common[1] > -10
+
+
+def test_refuses_thresholds_that_the_dtype_does_not_hold():
+    for value in (1e39, [0.0, -1e300]):
+        with pytest.raises(ValueError, match=r"`thresholds` must be finite in float32.*Received"):
+            LabelThresholds(value)(np.ones((1, 2), "float32"))
+    assert LabelThresholds(-1e300, dtype="float64")(np.ones((1, 2))).shape == (1, 2)

@@ -1,13 +1,15 @@
+import time
 from typing import ClassVar
 
+import keras
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from backends import to_numpy
+from backends import BACKEND, to_numpy
 from keras_mlc.layers import ScoreCalibration
-from layers.decision_checks import DecisionChecks, rows
+from layers.decision_checks import DecisionChecks, around, rows
 
 
 def fitted(*arguments, per_label=False, **options):
@@ -179,3 +181,79 @@ def test_refuses_what_has_one_kind_of_labels():
 def test_refuses_bad_per_label(value):
     with pytest.raises(ValueError, match="`per_label` must be True or False"):
         ScoreCalibration(per_label=value)
+
+
+@pytest.mark.parametrize("per_label", [False, True])
+@pytest.mark.parametrize("dtype", ["float32"] + ["float64"] * (BACKEND != "jax"))
+def test_finite_for_scores_of_any_size(dtype, per_label, tmp_path):
+    limits = np.finfo(dtype)
+    plain, labels = rows(100)
+    for fill, others in ((limits.min, 1.0), (limits.max, 1.0), (0.0, limits.smallest_subnormal)):
+        scores = (plain * others).astype(dtype)
+        scores[::3, :2] = fill
+        scores[:, 2] = fill
+        layer = ScoreCalibration(per_label, dtype=dtype)
+        layer.adapt(scores, labels)
+        assert np.isfinite(layer.scale).all() and np.isfinite(layer.offset).all()
+        assert (layer.scale >= 0).all()
+        probabilities = to_numpy(layer(np.append(scores, [[limits.max] * 4, [limits.min] * 4], 0)))
+        assert (probabilities >= 0).all() and (probabilities <= 1).all()
+    model = around(layer)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras").layers[-1]
+    np.testing.assert_array_equal(loaded.scale, layer.scale)
+
+
+def test_a_label_whose_scores_are_a_fill_has_its_frequency():
+    scores, labels = rows(100)
+    scores[:, 1], labels[:, 1] = np.finfo("float32").min, np.arange(100) < 30
+    layer = ScoreCalibration(per_label=True)
+    layer.adapt(scores, labels)
+    np.testing.assert_allclose(to_numpy(layer(scores))[:, 1], 0.3, atol=0.02)
+
+
+@pytest.mark.parametrize("per_label", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_rows_start_from_a_part_of_them(monkeypatch, per_label, weighted):
+    scores, labels = rows(2000)
+    scores[16::160] -= 30.0  # The part has other outliers.
+    labels[::5, 1] = -1
+    weights = np.random.default_rng(0).uniform(0.1, 3, 2000) if weighted else None
+    expected = fitted(scores, labels, weights, missing_label=-1, per_label=per_label)
+    monkeypatch.setattr("keras_mlc.layers._platt_scaling.ELEMENTS_WITHOUT_A_START", 100)
+    found = fitted(scores, labels, weights, missing_label=-1, per_label=per_label)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_where_the_cost_is_lowest_its_slope_is_zero():
+    scores = np.random.default_rng(0).normal(-3, 2, (500, 40))
+    labels = np.random.default_rng(1).random(scores.shape) < 1 / (1 + np.exp(2 - 1.4 * scores))
+    layer = ScoreCalibration(dtype="float64")
+    layer.adapt(scores, labels)
+    [a], [b] = layer.scale, layer.offset
+    true = labels.sum()
+    high, low = (true + 1) / (true + 2), 1 / (labels.size - true + 2)
+    p = 1 / (1 + np.exp(-a * scores - b))
+    errors = p - np.where(labels, high, low)
+    second = np.array([[scores**2, scores], [scores, np.ones_like(scores)]]) * p * (1 - p)
+    step = np.linalg.solve(second.sum((-2, -1)), [(errors * scores).sum(), errors.sum()])
+    assert np.abs(step).max() < (1e-6 if BACKEND == "jax" else 1e-11)
+
+
+def test_unknown_labels_of_a_dtype_that_rounds():
+    scores, labels = rows(100)
+    unknown = np.arange(400).reshape(100, 4) % 3 == 0
+    expected = fitted(scores, np.where(unknown, -1, labels), missing_label=-1)
+    rounded = np.where(unknown, -0.1, labels).astype("float32")
+    np.testing.assert_array_equal(fitted(scores, rounded, missing_label=-0.1), expected)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="NumPy, whatever the backend")
+def test_many_labels_take_seconds():
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal((200, 29_000), dtype="float32") - 6
+    labels = rng.random(scores.shape, dtype="float32") < 1 / (1 + np.exp(2 - 1.3 * scores))
+    layer = ScoreCalibration()
+    began = time.process_time()
+    layer.adapt(scores, labels)
+    assert time.process_time() - began < 1  # A tenth of what may take 10 seconds.
