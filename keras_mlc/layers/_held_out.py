@@ -6,6 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mlc._dtypes import at_least_float32
+from keras_mlc._validation import missing_value
+
 
 @dataclass
 class HeldOut:
@@ -29,9 +32,10 @@ class HeldOut:
 
 
 def held_out(
-    scores: Any, y_true: Any, sample_weight: Any, missing_label: Any, dtype: str
+    layer: keras.Layer, scores: Any, y_true: Any, sample_weight: Any, missing_label: Any
 ) -> HeldOut:
-    """Return the rows that count, with leading axes as rows, or raise."""
+    """Return the rows that count, with leading axes as rows, or raise; build the layer for them."""
+    missing_label = missing_value(missing_label)
     scores, labels = _array("scores", scores), _array("y_true", y_true)
     received = f"Received: scores.shape={scores.shape}, y_true.shape={labels.shape}"
     if scores.ndim < 2 or not scores.size or scores.shape != labels.shape:
@@ -46,6 +50,7 @@ def held_out(
         )
     weights = None if sample_weight is None else _weights(sample_weight, scores.shape)
     num_labels = scores.shape[-1]
+    dtype = at_least_float32(layer.variable_dtype)
     scores = scores.reshape(-1, num_labels).astype(dtype, copy=False)
     labels = labels.reshape(-1, num_labels)
     if labels.dtype.kind not in "biuf":  # bfloat16, which NumPy computes slowly
@@ -57,6 +62,13 @@ def held_out(
         scores, labels, weights = scores[kept], labels[kept], weights[kept]
     _check_scores(scores)
     _check_labels(labels, missing_label)
+    if not layer.built:
+        layer.build(scores.shape)
+    if num_labels != layer.input_spec.axes[-1]:
+        raise ValueError(
+            f"`scores` must have the {layer.input_spec.axes[-1]} labels of the layer. "
+            f"Received: scores of {num_labels} labels"
+        )
     return HeldOut(scores, labels, weights, missing_label)
 
 

@@ -51,12 +51,8 @@ def _fit(data: HeldOut, per_label: bool) -> Any:
     deviation = np.where(deviation > 1e-12 * np.abs(mean), deviation, flat)
     # Platt's targets: fits stay finite where scores part the labels without a mistake.
     high, low = (positives + 1) / (positives + 2), 1 / (negatives + 2)
-    goal = np.stack(
-        [
-            (low * first + (high - low) * of_positives) / deviation,
-            low * negatives + high * positives,
-        ]
-    )
+    of_scores = (low * first + (high - low) * of_positives) / deviation
+    goal = of_scores, low * negatives + high * positives
 
     def derivatives(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the gradient (2, L) and the second derivatives (3, L) of the cost."""
@@ -78,8 +74,7 @@ def _fit(data: HeldOut, per_label: bool) -> Any:
         part = replace(data, scores=data.scores[::16], labels=data.labels[::16], weights=weights)
         *_, slopes, offsets = _fit(part, per_label)
         start = np.stack([slopes * deviation, offsets + slopes * mean])
-        is_near = np.abs(start).max(axis=0) < 1e3  # The part may lack what lies far out.
-        x = np.where(is_near, start, x)
+        x = np.where(np.abs(start).max(axis=0) < 1e3, start, x)  # The part may lack outliers.
     with np.errstate(over="ignore"):
         x = _minimum(derivatives, x)
         slopes = np.minimum(x[0] / deviation, np.finfo(data.scores.dtype).max)
@@ -109,8 +104,10 @@ def _minimum(derivatives: Callable[[np.ndarray], Any], x: np.ndarray) -> np.ndar
         for _ in range(40):  # Halve the steps of those that go too far.
             trial = bounded(x + length * step)
             found = derivatives(trial)
-            before, bend = _along(trial - x, *now)
-            after, bend_after = _along(trial - x, *found)
+            moved = trial - x
+            squares = np.stack([moved[0] ** 2, 2 * moved[0] * moved[1], moved[1] ** 2])
+            before, after = ((each[0] * moved).sum(axis=0) for each in (now, found))
+            bend, bend_after = ((each[1] * squares).sum(axis=0) for each in (now, found))
             # A convex cost that still falls has fallen; one that rises must be bent as before.
             is_near = (after <= -before / 2) & (bend_after >= bend / 4)
             is_good = is_last | (after <= 0) | is_near
@@ -119,12 +116,6 @@ def _minimum(derivatives: Callable[[np.ndarray], Any], x: np.ndarray) -> np.ndar
             length = np.where(is_good, length, length / 2)
         x, now = trial, found
     return x
-
-
-def _along(step: np.ndarray, gradient: np.ndarray, second: np.ndarray) -> Any:
-    """Return the first and the second derivative of L costs along a step (2, L)."""
-    squares = np.stack([step[0] ** 2, 2 * step[0] * step[1], step[1] ** 2])
-    return (gradient * step).sum(axis=0), (second * squares).sum(axis=0)
 
 
 def _sums(data: HeldOut, per_label: bool, terms: Callable[..., Any]) -> np.ndarray:
@@ -144,7 +135,6 @@ def _sums(data: HeldOut, per_label: bool, terms: Callable[..., Any]) -> np.ndarr
             weights = weights * known
         weights = np.broadcast_to(weights, labels.shape)
         products = terms(scores, labels.astype("float64"), weights)
-        total = total + np.stack(
-            [np.einsum(",".join(["nl"] * len(each)) + ends, *each) for each in products]
-        )
+        found = [np.einsum(",".join(["nl"] * len(each)) + ends, *each) for each in products]
+        total = total + np.stack(found)
     return total

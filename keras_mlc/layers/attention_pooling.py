@@ -8,11 +8,11 @@ from keras import ops
 from keras_mlc._dtypes import at_least_float32, lowest
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import padding_mask, positive_int, sequence_shape
-from keras_mlc.layers._quantized import WithDense
+from keras_mlc.layers._head import Head
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
-class AttentionPooling(WithDense):
+class AttentionPooling(Head):
     """Pools a sequence to the weighted mean of its steps, with weights that it learns.
 
     `scores = softmax(u · tanh(W x + b))` over time, `outputs = sum(scores * x)` over time.
@@ -158,15 +158,6 @@ class AttentionPooling(WithDense):
         return {
             **super().get_config(),
             "units": self.units,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "query_initializer": keras.initializers.serialize(self.query_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "query_regularizer": keras.regularizers.serialize(self.query_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
-            "query_constraint": keras.constraints.serialize(self.query_constraint),
         }
 
 

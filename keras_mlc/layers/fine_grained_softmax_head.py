@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_mlc._typing import Tensor
 from keras_mlc._validation import positive_int, positive_ints
-from keras_mlc.layers._quantized import WithDense
+from keras_mlc.layers._head import Head
 
 # exp(-3e4 - score) is 0 in every dtype for every score above -2.9e4. A lower one would be infinite
 # in float16, or become so on the way to a loss of another dtype: 0 * inf, NaN, in a cross-entropy.
@@ -17,7 +17,7 @@ MISSING_LEVEL = -3e4
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
-class FineGrainedSoftmaxHead(WithDense):
+class FineGrainedSoftmaxHead(Head):
     """Predicts, for each of several aspects, a distribution over that aspect's levels.
 
     `outputs[..., a, :] = softmax(W_a x + b_a)`: six emotions from 0, absent, to 3, strong, are
@@ -161,10 +161,4 @@ class FineGrainedSoftmaxHead(WithDense):
             "num_aspects": self.num_aspects,
             "num_levels": self.num_levels,
             "activation": keras.activations.serialize(self.activation),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }

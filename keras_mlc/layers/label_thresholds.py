@@ -13,7 +13,6 @@ from keras_mlc._validation import (
     finite_floats,
     floating_scores,
     labels_shape,
-    missing_value,
     non_negative_float,
     non_negative_int,
     one_of,
@@ -166,16 +165,7 @@ class LabelThresholds(keras.layers.Layer):
                 or no label is positive.
             TypeError: If one of them is no array.
         """
-        missing_label = missing_value(missing_label)
-        dtype = at_least_float32(self.variable_dtype)
-        data = held_out(scores, y_true, sample_weight, missing_label, dtype)
-        if not self.built:
-            self.build(data.scores.shape)
-        if data.scores.shape[1] != self._thresholds.shape[0]:
-            raise ValueError(
-                f"`scores` must have the {self._thresholds.shape[0]} labels of the layer. "
-                f"Received: scores of {data.scores.shape[1]} labels"
-            )
+        data = held_out(self, scores, y_true, sample_weight, missing_label)
         found = best_thresholds(data, self.average, self.min_positives, self.shrinkage)
         self._thresholds.assign(found)
         self._given = tuple(found.tolist())

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_mlc._dtypes import at_least_float32
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import boolean, floating_scores, labels_shape, missing_value
+from keras_mlc._validation import boolean, floating_scores, labels_shape
 from keras_mlc.layers._held_out import held_out
 from keras_mlc.layers._platt_scaling import fit
 
@@ -115,21 +115,12 @@ class ScoreCalibration(keras.layers.Layer):
                 or all labels are of one kind.
             TypeError: If one of them is no array.
         """
-        missing_label = missing_value(missing_label)
-        dtype = at_least_float32(self.variable_dtype)
-        data = held_out(scores, y_true, sample_weight, missing_label, dtype)
+        data = held_out(self, scores, y_true, sample_weight, missing_label)
         if data.scores.min() >= 0 and data.scores.max() <= 1:
             warnings.warn(
                 "All `scores` lie in [0, 1]. If they are probabilities, pass what the activation "
                 "was given instead: a sigmoid of probabilities fits badly.",
                 stacklevel=2,
-            )
-        if not self.built:
-            self.build(data.scores.shape)
-        if data.scores.shape[1] != self.input_spec.axes[-1]:
-            raise ValueError(
-                f"`scores` must have the {self.input_spec.axes[-1]} labels of the layer. "
-                f"Received: scores of {data.scores.shape[1]} labels"
             )
         scale, offset = fit(data, self.per_label)
         self._scale.assign(scale)

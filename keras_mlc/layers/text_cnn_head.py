@@ -15,11 +15,11 @@ from keras_mlc._validation import (
     positive_ints,
     sequence_shape,
 )
-from keras_mlc.layers._quantized import WithDense
+from keras_mlc.layers._head import Head
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
-class TextCNNHead(WithDense):
+class TextCNNHead(Head):
     """Scores labels by phrases that convolutions find anywhere in a sequence.
 
     For each kernel size k, `features = max(conv_activation(conv_k(x) + b_k))` over time; the
@@ -205,13 +205,6 @@ class TextCNNHead(WithDense):
             "conv_activation": keras.activations.serialize(self.conv_activation),
             "dropout": self.dropout,
             "activation": keras.activations.serialize(self.activation),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "output_bias_initializer": keras.initializers.serialize(self.output_bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
 
 

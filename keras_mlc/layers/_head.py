@@ -1,15 +1,22 @@
-"""Dense sublayers that `Model.quantize` finds, and that a file must build as it left them."""
+"""What the heads share: how they are configured, quantized and loaded."""
 
 from typing import Any
 
 import keras
 
 
-class WithDense(keras.layers.Layer):
+class Head(keras.layers.Layer):
     """A layer with dense sublayers, which may have been quantized before it was saved."""
 
     dense_layers: tuple[str, ...] = ()
     """Names of the attributes that hold them."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the initializers, regularizers and constraints of the constructor."""
+        kinds = "_initializer", "_regularizer", "_constraint"
+        arguments = {name: value for name, value in vars(self).items() if name.endswith(kinds)}
+        serialized = map(keras.saving.serialize_keras_object, arguments.values())
+        return {**super().get_config(), **dict(zip(arguments, serialized, strict=True))}
 
     def policy_of(self, name: str) -> Any:
         """Return the dtype policy with which to build a dense sublayer."""
