@@ -103,7 +103,7 @@ def test_leading_axes_are_samples(average, shape):
 @pytest.mark.parametrize("shape", [(4,), (3, 3), (4, 3), (3, 4, 4), (1,), (1, 4), ()])
 def test_refuses_weights_that_would_broadcast(shape):
     labels, scores = rows((3, 4))
-    with pytest.raises(ValueError, match=r"`sample_weight` must have shape that of the leading"):
+    with pytest.raises(ValueError, match=r"`sample_weight` must have the shape of the leading"):
         score(labels, scores, np.ones(shape))
 
 

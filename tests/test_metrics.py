@@ -17,7 +17,6 @@ from backends import (
     tensorflow_only,
     to_numpy,
 )
-from keras_mlc import metrics
 from keras_mlc.metrics import MultilabelF1Score
 
 AVERAGES = ["micro", "macro", "weighted", "samples", None]
@@ -182,13 +181,6 @@ def test_weights_add_up_over_many_batches(average):
     np.testing.assert_allclose(counts(metric).ravel(), expected, 1e-12)
 
 
-def test_a_batch_of_too_many_rows_is_cut(monkeypatch):
-    monkeypatch.setattr(metrics, "EXACT_ROWS", 2)
-    for weighted in (False, True):
-        score = counted(MultilabelF1Score("macro"), weighted)
-        np.testing.assert_allclose(score, expected_score("macro", weighted=weighted), rtol=1e-6)
-
-
 def test_state_does_not_grow_with_samples():
     for average, size in (("macro", 2 * 3 * LABELS), ("samples", 4)):
         metric = MultilabelF1Score(average)
@@ -293,7 +285,7 @@ def test_refuses_bad_threshold(threshold):
 
 @pytest.mark.parametrize("shape", [(3,), (), (2, 0), (2, 3, 0)])
 def test_refuses_scores_of_another_rank(shape):
-    with pytest.raises(ValueError, match=r"`y_pred` must have shape .*Received: y_true.shape="):
+    with pytest.raises(ValueError, match=r"`y_pred` must have shape .*Received: y_pred.shape="):
         MultilabelF1Score().update_state(np.ones(shape), np.ones(shape))
 
 
@@ -329,7 +321,7 @@ def test_refuses_another_number_of_labels():
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (1, 2), (2, 1, 1)])
 def test_refuses_weights_of_another_shape(shape):
-    with pytest.raises(ValueError, match=r"`sample_weight` must have shape .*sample_weight.shape="):
+    with pytest.raises(ValueError, match=r"`sample_weight` must have the shape .*a shape of "):
         MultilabelF1Score().update_state(np.ones((2, 3)), np.ones((2, 3)) * 2, np.ones(shape))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mlc._validation import non_negative_float, one_of
+from keras_mlc._validation import number, one_of
 from keras_mlc.training._forward import RecordingScope, Values
 from keras_mlc.training._norms import PerBatch, PerSample, Rows
 from keras_mlc.training._trainer import Point, Setting, Trainer
@@ -16,7 +16,7 @@ NORMS = {"batch": PerBatch, "sample": PerSample}
 class AdversarialTrainer(Trainer):
     """Trains a model at a perturbation of the vectors that it looks up."""
 
-    epsilon = Setting(non_negative_float)
+    epsilon = Setting(number, 0)
     norm = Setting(one_of, tuple(NORMS))
 
     def __init__(
@@ -90,11 +90,11 @@ def constant(rows: Rows) -> Rows:
 
 def _check_samples(lookups: Any, num_samples: int | None) -> None:
     """Raise where the first axis of what is looked up is seen not to count the samples."""
-    for number, shift, look_up in zip(lookups.numbers, lookups.shifts, lookups.found, strict=True):
+    for which, shift, look_up in zip(lookups.numbers, lookups.shifts, lookups.found, strict=True):
         if look_up.samples is None and shift.shape[0] != num_samples:
             raise ValueError(
                 '`norm="sample"` needs vectors of shape (batch, ..., features). The embedding '
-                f"{lookups.embeddings[number].matrix.path!r} returned {tuple(shift.shape)} for a "
+                f"{lookups.embeddings[which].matrix.path!r} returned {tuple(shift.shape)} for a "
                 f'batch of {num_samples} samples. Use `norm="batch"`.'
             )
 

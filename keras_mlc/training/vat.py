@@ -8,7 +8,7 @@ from keras import ops
 from keras_mlc import _keras_internals
 from keras_mlc._dtypes import widened
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import non_negative_float, one_of
+from keras_mlc._validation import number, one_of
 from keras_mlc.training._ascent import RandomStart, constant
 from keras_mlc.training._trainer import Setting
 
@@ -83,7 +83,7 @@ class VATTrainer(RandomStart):
           2017](https://arxiv.org/abs/1605.07725)
     """
 
-    weight = Setting(non_negative_float)
+    weight = Setting(number, 0)
     divergence = Setting(one_of, ("bernoulli", "categorical"))
 
     def __init__(

@@ -1,19 +1,29 @@
+import logging
 import warnings
 
 import keras
 import numpy as np
 import pytest
 
-from backends import (
-    BACKEND,
+from backends import BACKEND, tensorflow_only, to_numpy
+from keras_mlc.data import repeat_pairs
+from keras_mlc.layers import (
+    AttentionPooling,
+    FineGrainedSoftmaxHead,
+    LabelThresholds,
+    ScoreCalibration,
+    TextCNNHead,
 )
 from keras_mlc.losses import (
     AsymmetricLoss,
     MultilabelCategoricalCrossentropy,
     RDropLoss,
     SparseMultilabelCategoricalCrossentropy,
+    asymmetric_loss,
     multilabel_categorical_crossentropy,
+    sparse_multilabel_categorical_crossentropy,
 )
+from keras_mlc.metrics import MultilabelF1Score
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 3))
@@ -62,3 +72,64 @@ def test_where_an_activation_belongs_there_is_no_warning(loss):
     assert not warnings_of(lambda: model.fit(X, LABELS, shuffle=False, verbose=0))
     model = model_of_scores(MultilabelCategoricalCrossentropy())
     assert not warnings_of(lambda: model.fit(X, LABELS, verbose=0))
+
+
+class Messages(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def emit(self, record):
+        self.found.append(record.getMessage())
+
+
+@tensorflow_only
+def test_autograph_reads_everything_in_a_function_of_the_users():
+    """What it cannot convert, TensorFlow warns of where the user sees it."""
+    import tensorflow as tf
+
+    scores = RNG.normal(size=(4, 5)).astype("float32")
+    steps = RNG.normal(size=(4, 3, 5)).astype("float32")
+    metric = MultilabelF1Score("samples", missing_label=-1)
+
+    def f1(labels, indices, scores, steps):
+        metric.reset_state()
+        metric.update_state(labels, scores)
+        return metric.result()
+
+    functions = [
+        lambda y, _, s, __: multilabel_categorical_crossentropy(y, s, -1, [1, 2, 3, 4, 5]),
+        lambda y, _, s, __: MultilabelCategoricalCrossentropy()(y, s, tf.ones(4)),
+        lambda _, i, s, __: sparse_multilabel_categorical_crossentropy(i, s),
+        lambda _, i, s, __: SparseMultilabelCategoricalCrossentropy()(i, s),
+        lambda y, _, s, __: asymmetric_loss(y, s, from_logits=True),
+        lambda y, _, s, __: AsymmetricLoss()(y, tf.sigmoid(s)),
+        lambda y, _, s, __: RDropLoss(from_logits=True)(y, s),
+        lambda _, i, s, __: RDropLoss(SparseMultilabelCategoricalCrossentropy(), from_logits=True)(
+            i, s
+        ),
+        f1,
+        lambda _, __, s, ___: repeat_pairs({"scores": s})["scores"],
+    ]
+    layers = [AttentionPooling(), TextCNNHead(3), FineGrainedSoftmaxHead(2, (2, 3))]
+    for layer in layers:
+        layer(steps)
+        functions.append(lambda _, __, ___, steps, layer=layer: layer(steps))
+    for layer in (LabelThresholds(), ScoreCalibration()):
+        layer(scores)
+        functions.append(lambda _, __, s, ___, layer=layer: layer(s))
+    shapes = [(None, 5), (None, 2), (None, 5), (None, None, 5)]
+    dtypes = ["int32", "int32", "float32", "float32"]
+    signature = [tf.TensorSpec(*each) for each in zip(shapes, dtypes, strict=True)]
+    data = [tf.constant(each) for each in (LABELS.astype("int32"), INDICES.astype("int32"))]
+    data += [tf.constant(scores), tf.constant(steps)]
+    handler = Messages()
+    tf.get_logger().addHandler(handler)
+    try:
+        for function in functions:
+            found = tf.function(function, input_signature=signature)(*data)
+            expected = to_numpy(function(*data))
+            np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-4, atol=1e-6)
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert not [message for message in handler.found if "AutoGraph" in message]

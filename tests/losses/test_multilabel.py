@@ -20,8 +20,11 @@ from backends import (
     value_and_gradient,
 )
 from keras_mlc.losses import (
+    AsymmetricLoss,
     MultilabelCategoricalCrossentropy,
+    RDropLoss,
     SparseMultilabelCategoricalCrossentropy,
+    asymmetric_loss,
     multilabel_categorical_crossentropy,
     sparse_multilabel_categorical_crossentropy,
 )
@@ -415,3 +418,41 @@ def test_labels_that_would_broadcast_are_refused_when_compiled_code_runs():
     loss = compiled(multilabel_categorical_crossentropy, "graph", [(None, None)] * 2)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must have the shape of `y_pred`"):
         loss(np.zeros((3, 1), "float32"), np.zeros((3, 4), "float32"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_labels_that_are_masked_out_cost_nothing(mode):
+    """Scores of minus infinity, or of the lowest number, stand for labels that are impossible."""
+    scores = SCORES.astype("float32")
+    labels = np.array([[1, 0, 0, 1], [1, 0, 0, 1], [0, 0, 1, 0], [0, 0, 1, 0]])
+    indices, kept = np.array([[0, 3], [0, 3], [2, -1], [2, -1]]), [0, 2, 3]
+    unknown = np.where(np.arange(4) == 2, -1, labels)
+    r_drop = {"reduction": None, "from_logits": True}
+    losses = [
+        (multilabel_categorical_crossentropy, labels),
+        (multilabel_categorical_crossentropy, labels.astype("float32")),
+        (multilabel_categorical_crossentropy, labels.astype(bool)),
+        (lambda y, s: multilabel_categorical_crossentropy(y, s, -1), unknown),
+        (lambda y, s: multilabel_categorical_crossentropy(y, s, -1), unknown.astype("float32")),
+        (sparse_multilabel_categorical_crossentropy, indices),
+        (lambda y, s: asymmetric_loss(y, s, from_logits=True), labels),
+        (lambda y, s: asymmetric_loss(y, s, 0.0, 0.0, 0.0, True), labels),
+        (lambda y, s: asymmetric_loss(y, s, from_logits=True, missing_label=-1), unknown),
+        (RDropLoss(multilabel_categorical_crossentropy, **r_drop), labels),
+        (RDropLoss(AsymmetricLoss(from_logits=True), **r_drop), labels),
+    ]
+    lowest = [-np.inf, np.finfo("float32").min, -65504.0]
+    for loss, y_true in losses:
+        compute = compiled(
+            lambda y, s, loss=loss: (loss(y, s), gradients(lambda s: loss(y, s), [s])[0]), mode
+        )
+        is_sparse = y_true is indices
+        fewer = np.where(indices > 1, indices - 1, indices) if is_sparse else y_true[:, kept]
+        expected = [to_numpy(each) for each in compute(fewer, scores[:, kept])]
+        for fill in lowest:
+            filled = scores.copy()
+            filled[:, 1] = fill
+            value, gradient = (to_numpy(each) for each in compute(y_true, filled))
+            np.testing.assert_allclose(value, expected[0], rtol=1e-5)
+            np.testing.assert_allclose(gradient[:, kept], expected[1], rtol=1e-4, atol=1e-7)
+            np.testing.assert_array_equal(gradient[:, 1], 0)
