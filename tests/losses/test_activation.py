@@ -23,6 +23,7 @@ from keras_mlc.losses import (
     multilabel_categorical_crossentropy,
     sparse_multilabel_categorical_crossentropy,
 )
+from keras_mlc.losses._activation import warn_of_activation
 from keras_mlc.metrics import MultilabelF1Score
 
 RNG = np.random.default_rng(0)
@@ -83,50 +84,44 @@ class Messages(logging.Handler):
         self.found.append(record.getMessage())
 
 
+def user_functions():
+    """Yield functions of labels, indices, scores and steps, the first one of little code."""
+    yield lambda y, i, s, steps: s if warn_of_activation(s, "loss") else -s
+    yield lambda y, i, s, steps: MultilabelCategoricalCrossentropy()(y, s)
+    yield lambda y, i, s, steps: multilabel_categorical_crossentropy(y, s, -1, [1, 2, 3, 4, 5])
+    yield lambda y, i, s, steps: sparse_multilabel_categorical_crossentropy(i, s)
+    yield lambda y, i, s, steps: SparseMultilabelCategoricalCrossentropy()(i, s, s[:, 0])
+    yield lambda y, i, s, steps: asymmetric_loss(y, s, from_logits=True)
+    yield lambda y, i, s, steps: AsymmetricLoss(from_logits=True)(y, s)
+    yield lambda y, i, s, steps: RDropLoss(from_logits=True)(y, s)
+    r_drop = RDropLoss(SparseMultilabelCategoricalCrossentropy(), from_logits=True)
+    yield lambda y, i, s, steps: r_drop(i, s)
+    yield lambda y, i, s, steps: repeat_pairs({"scores": s})["scores"]
+    metric = MultilabelF1Score("samples", missing_label=-1)
+    yield lambda y, i, s, steps: metric(y, s)
+    for layer in (AttentionPooling(), TextCNNHead(3), FineGrainedSoftmaxHead(2, (2, 3))):
+        layer.build((None, None, 5))
+        yield lambda y, i, s, steps, layer=layer: layer(steps)
+    for layer in (LabelThresholds(), ScoreCalibration()):
+        layer.build((None, 5))
+        yield lambda y, i, s, steps, layer=layer: layer(s)
+
+
 @tensorflow_only
-def test_autograph_reads_everything_in_a_function_of_the_users():
+@pytest.mark.parametrize("several", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_autograph_reads_everything_in_a_function_of_the_users(several):
     """What it cannot convert, TensorFlow warns of where the user sees it."""
     import tensorflow as tf
 
-    scores = RNG.normal(size=(4, 5)).astype("float32")
-    steps = RNG.normal(size=(4, 3, 5)).astype("float32")
-    metric = MultilabelF1Score("samples", missing_label=-1)
-
-    def f1(labels, indices, scores, steps):
-        metric.reset_state()
-        metric.update_state(labels, scores)
-        return metric.result()
-
-    functions = [
-        lambda y, _, s, __: multilabel_categorical_crossentropy(y, s, -1, [1, 2, 3, 4, 5]),
-        lambda y, _, s, __: MultilabelCategoricalCrossentropy()(y, s, tf.ones(4)),
-        lambda _, i, s, __: sparse_multilabel_categorical_crossentropy(i, s),
-        lambda _, i, s, __: SparseMultilabelCategoricalCrossentropy()(i, s),
-        lambda y, _, s, __: asymmetric_loss(y, s, from_logits=True),
-        lambda y, _, s, __: AsymmetricLoss()(y, tf.sigmoid(s)),
-        lambda y, _, s, __: RDropLoss(from_logits=True)(y, s),
-        lambda _, i, s, __: RDropLoss(SparseMultilabelCategoricalCrossentropy(), from_logits=True)(
-            i, s
-        ),
-        f1,
-        lambda _, __, s, ___: repeat_pairs({"scores": s})["scores"],
-    ]
-    layers = [AttentionPooling(), TextCNNHead(3), FineGrainedSoftmaxHead(2, (2, 3))]
-    for layer in layers:
-        layer(steps)
-        functions.append(lambda _, __, ___, steps, layer=layer: layer(steps))
-    for layer in (LabelThresholds(), ScoreCalibration()):
-        layer(scores)
-        functions.append(lambda _, __, s, ___, layer=layer: layer(s))
     shapes = [(None, 5), (None, 2), (None, 5), (None, None, 5)]
     dtypes = ["int32", "int32", "float32", "float32"]
     signature = [tf.TensorSpec(*each) for each in zip(shapes, dtypes, strict=True)]
-    data = [tf.constant(each) for each in (LABELS.astype("int32"), INDICES.astype("int32"))]
-    data += [tf.constant(scores), tf.constant(steps)]
+    data = LABELS, INDICES, RNG.normal(size=(4, 5)), RNG.normal(size=(4, 3, 5))
+    data = [tf.cast(each, dtype) for each, dtype in zip(data, dtypes, strict=True)]
     handler = Messages()
     tf.get_logger().addHandler(handler)
     try:
-        for function in functions:
+        for function in list(user_functions())[: None if several else 1]:
             found = tf.function(function, input_signature=signature)(*data)
             expected = to_numpy(function(*data))
             np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-4, atol=1e-6)

@@ -283,9 +283,12 @@ def test_labels_that_are_no_numbers_are_refused_by_name(kind):
 
 @tensorflow_only
 def test_strings_in_fit():
+    import tensorflow as tf
+
     model = model_of_scores(MultilabelCategoricalCrossentropy())
+    data = tf.data.Dataset.from_tensor_slices((X, NO_NUMBERS["strings"])).batch(4)
     with pytest.raises(ValueError, match=r"`y_true` must hold numbers.*MultiLabelBinarizer"):
-        model.fit(X, NO_NUMBERS["strings"], verbose=0)
+        model.fit(data, verbose=0)
 
 
 def test_dense_labels_are_no_indices():
