@@ -56,6 +56,14 @@ def is_marked_as_activated(tensor: Any) -> bool:
     return hasattr(tensor, "_keras_logits")
 
 
+def higher_is_better(metric: keras.metrics.Metric) -> None:
+    """Tell callbacks with `mode="auto"` that the metric is to be maximized.
+
+    Relies on `Metric._direction`, which may be "up" or "down".
+    """
+    metric._direction = "up"
+
+
 def compute_loss(
     model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool
 ) -> Tensor:

@@ -43,8 +43,9 @@ def fits(weights: Tensor, values: Tensor, message: str) -> Tensor:
 def operation(tensor: Tensor) -> str | None:
     """Return what made a tensor of a graph, before its dtype or shape was changed."""
     names = ("Cast", "Identity", "Reshape", "Squeeze", "ExpandDims", "EnsureShape")
-    while (made_by := getattr(tensor, "op", None)) is not None and made_by.type in names:
-        tensor = made_by.inputs[0]
+    made_by = getattr(tensor, "op", None)  # AutoGraph reads no assignment inside a condition.
+    while made_by is not None and made_by.type in names:
+        made_by = made_by.inputs[0].op
     return None if made_by is None else made_by.type
 
 

@@ -9,6 +9,3 @@ Reduction: TypeAlias = (
     Literal["sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none"] | None
 )
 """How a loss reduces its values, as in `keras.losses.Loss`."""
-
-Divergence: TypeAlias = Literal["bernoulli", "categorical"]
-"""Which distributions are compared: one a label, or one over the labels."""

@@ -8,25 +8,23 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mlc import _keras_internals
 from keras_mlc._dtypes import at_least_float32, widened
-from keras_mlc._keras_internals import mask_of
-from keras_mlc._typing import Tensor
-from keras_mlc._validation import (
-    check_label_range,
+from keras_mlc._labels import (
+    UNKNOWN,
+    Check,
+    aligned,
+    aligned_mask,
+    check_labels,
     dense_labels,
-    finite_floats,
-    missing_value,
-    one_of,
+    floating,
+    known_labels,
+    numbers_of,
     same_shape,
-    seen,
-    seen_on_host,
-    shapes_differ,
+    value_on_host,
 )
-
-# Sums of this many ones are exact in float32, whatever the order of summation.
-EXACT_ROWS = 2**23
-
-HINT = " Labels that nobody knows are named by `missing_label`."
+from keras_mlc._typing import Tensor
+from keras_mlc._validation import labels_shape, missing_value, number, one_of
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
@@ -95,9 +93,9 @@ class MultilabelF1Score(keras.metrics.Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        self._direction = "up"  # What callbacks with `mode="auto"` look for.
+        _keras_internals.higher_is_better(self)
         self.average = one_of("average", average, ("micro", "macro", "weighted", "samples", None))
-        self.threshold = finite_floats("threshold", threshold)
+        self.threshold = number("threshold", threshold, several=True)
         self.missing_label = missing_value(missing_label)
         self.num_labels: int | None = None
         self._looked = False
@@ -119,34 +117,29 @@ class MultilabelF1Score(keras.metrics.Metric):
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> None:
         """Count a batch."""
-        mask = mask_of(y_pred)
-        y_true, y_pred = dense_labels(y_true), ops.convert_to_tensor(y_pred)
-        y_true = self._check(y_true, y_pred)
-        _check_mask(mask, y_pred)
-        weight = None if sample_weight is None else _column(sample_weight, mask, y_pred)
-        known = self._known(y_true, mask)
-        y_true, is_valid = self._check_labels(y_true, known)
-        columns = -1, y_pred.shape[-1]
-        y_true, y_pred = ops.reshape(y_true, columns), ops.reshape(y_pred, columns)
+        labels, scores = dense_labels(y_true), self._checked_scores(y_pred)
+        labels = same_shape(labels, scores)
+        rows = scores[..., 0]
+        mask, weight = aligned_mask(y_pred, rows), None
+        if sample_weight is not None:
+            message = (
+                "`sample_weight` must have the shape of the leading axes of `y_pred`, {expected}, "
+                "or of the first of them, with or without an axis of one at the end."
+            )
+            sample_weight = numbers_of("sample_weight", sample_weight)
+            weight = aligned(sample_weight, rows, message, any_axes=True)
+            if mask is not None:  # What a mask hides may be NaN.
+                weight = ops.where(mask, weight, ops.zeros_like(weight))
+            weight = ops.reshape(weight, (-1, 1))
+        check, known = Check(), known_labels(labels, self.missing_label, mask)
+        hint = UNKNOWN if self.missing_label is None else ""
+        labels = check_labels(check, labels, hint, self.missing_label, known)
+        if self.num_labels is None:  # No state is created before labels are seen to be valid.
+            self._start(scores.shape[-1])
+        columns = (-1, scores.shape[-1])
+        labels, scores = ops.reshape(labels, columns), ops.reshape(scores, columns)
         known = None if known is None else ops.reshape(known, columns)
-        for first in range(0, y_pred.shape[0] or 1, EXACT_ROWS):
-            rows = slice(first, first + EXACT_ROWS) if y_pred.shape[0] else slice(None)
-            parts = (None if each is None else each[rows] for each in (known, weight))
-            counts = self._count(y_true[rows], y_pred[rows], *parts)
-            if is_valid is not None:
-                counts = ops.where(is_valid, counts, float("nan"))
-            self._add(counts)
-
-    def _known(self, y_true: Tensor, mask: Tensor) -> Tensor:
-        """Return which labels count, or None where all do."""
-        known = None
-        if mask is not None:
-            mask = ops.expand_dims(ops.cast(mask, "bool"), -1)
-            known = ops.logical_and(mask, ops.ones_like(y_true, dtype="bool"))
-        if self.missing_label is not None:
-            present = ops.not_equal(ops.cast(y_true, "float32"), self.missing_label)
-            known = present if known is None else ops.logical_and(known, present)
-        return known
+        self._add(check.mark(self._count(labels, scores, known, weight)))
 
     def _count(
         self, y_true: Tensor, y_pred: Tensor, known: Tensor | None, weight: Tensor | None
@@ -210,56 +203,26 @@ class MultilabelF1Score(keras.metrics.Metric):
             "missing_label": self.missing_label,
         }
 
-    def _check(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the labels if they and the scores are usable; create the state once."""
-        labels, scores = tuple(y_true.shape), tuple(y_pred.shape)
-        received = f"Received: y_true.shape={labels}, y_pred.shape={scores}"
-        if len(scores) < 2 or not scores[-1]:
-            raise ValueError(
-                "`y_pred` must have shape (..., num_labels), of rank 2 or more, with a known "
-                f"number of labels, at least one. {received}"
-            )
-        y_true = same_shape(y_true, y_pred)
-        dtype = keras.backend.standardize_dtype(y_pred.dtype)
-        if not keras.backend.is_float_dtype(dtype):
-            raise ValueError(
-                "`y_pred` must hold scores or probabilities in floating point. Received: "
-                f"y_pred.dtype={dtype}. Are `y_true` and `y_pred` swapped? Decisions of 0 and 1 "
-                "are cast to float and counted with `threshold=0.5`."
-            )
-        if self.num_labels not in (None, scores[-1]):
+    def _checked_scores(self, y_pred: Tensor) -> Tensor:
+        """Return the scores, or raise where there is none, or another number of labels."""
+        hint = (
+            " Are `y_true` and `y_pred` swapped? Decisions of 0 and 1 are cast to float and "
+            "counted with `threshold=0.5`."
+        )
+        y_pred = floating("y_pred", y_pred, hint)
+        num_labels = labels_shape(y_pred.shape, "y_pred")[-1]
+        if self.num_labels not in (None, num_labels):
             by_threshold = isinstance(self.threshold, tuple)
             known_by = "of which `threshold` has one each" if by_threshold else "so far"
             raise ValueError(
-                f"`y_pred` must keep its number of labels, {self.num_labels} {known_by}. {received}"
+                f"`y_pred` must keep its number of labels, {self.num_labels} {known_by}. Received: "
+                f"y_pred.shape={tuple(y_pred.shape)}"
             )
         self._look(y_pred)
-        return y_true
-
-    def _check_labels(self, y_true: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the labels, and whether they are valid where that cannot be seen yet.
-
-        Nothing is counted, and no state created, before labels that can be seen are valid.
-        """
-        is_valid, values = None, seen_on_host(y_true)
-        if values is not None:
-            values = values if known is None else values[seen(known)]
-            check_label_range(values, "" if self.missing_label is not None else HINT)
-        elif keras.backend.standardize_dtype(y_true.dtype) != "bool":
-            inside = ops.logical_and(y_true >= 0, y_true <= 1)
-            if known is not None:
-                inside = ops.logical_or(inside, ops.logical_not(known))
-            is_valid = ops.all(inside)
-            if keras.backend.backend() == "tensorflow":
-                from keras_mlc._missing_ops_tensorflow import after_assert
-
-                y_true = after_assert(is_valid, f"`y_true` must lie between 0 and 1.{HINT}", y_true)
-        if self.num_labels is None:
-            self._start(y_true.shape[-1])
-        return y_true, is_valid
+        return y_pred
 
     def _look(self, y_pred: Tensor) -> None:
-        scores = None if self._looked or np.any(self.threshold) else seen_on_host(y_pred)
+        scores = None if self._looked or np.any(self.threshold) else value_on_host(y_pred)
         if scores is None or not scores.size:
             return
         self._looked = True
@@ -274,37 +237,3 @@ class MultilabelF1Score(keras.metrics.Metric):
 
 def _f1(true_positives: Tensor, predicted: Tensor, actual: Tensor) -> Tensor:
     return ops.divide_no_nan(2.0 * true_positives, predicted + actual)
-
-
-def _check_mask(mask: Tensor, y_pred: Tensor) -> None:
-    leading = tuple(y_pred.shape[:-1])
-    if mask is not None and shapes_differ(tuple(mask.shape), leading):
-        raise ValueError(
-            f"The mask of `y_pred` must have the shape of its leading axes, {leading}. Received: "
-            f"mask.shape={tuple(mask.shape)}. A layer that takes an axis away must not pass the "
-            "mask on."
-        )
-
-
-def _column(sample_weight: Tensor, mask: Tensor, y_pred: Tensor) -> Tensor:
-    """Return the weight of each row, shape (rows, 1), or raise where weights fit no rows."""
-    weight, leading = ops.convert_to_tensor(sample_weight), tuple(y_pred.shape[:-1])
-    shape = tuple(weight.shape)
-    axes = shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape
-    if not axes or len(axes) > len(leading) or shapes_differ(axes, leading[: len(axes)]):
-        expected = (
-            "(batch,) or (batch, 1)"
-            if len(leading) == 1
-            else (f"that of the leading axes of `y_pred`, {leading}, or the first of them")
-        )
-        raise ValueError(
-            f"`sample_weight` must have shape {expected}. Received: "
-            f"sample_weight.shape={shape}, y_pred.shape={tuple(y_pred.shape)}"
-        )
-    size = ops.shape(y_pred)
-    # Fails for another number of rows, also of one that compiled code alone knows.
-    weight = ops.reshape(weight, (*size[: len(axes)], *(1,) * (len(leading) - len(axes))))
-    weight = ops.broadcast_to(weight, size[:-1])
-    if mask is not None:
-        weight = ops.where(ops.cast(mask, "bool"), weight, ops.zeros_like(weight))
-    return ops.reshape(weight, (-1, 1))

@@ -268,3 +268,127 @@ def test_degenerate_sizes(tf):
         dataset = tf.data.Dataset.from_tensors(rows)
         assert [tuple(batch.shape) for batch in repeat_pairs(dataset)] == [expected]
         assert list(repeat_pairs(dataset.take(0))) == [] == list(repeat_pairs(iter([])))
+
+
+def loader_with_an_iterator_of_its_own(torch, data):
+    class Loader(torch.utils.data.DataLoader):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.batches = super().__iter__()
+
+        def __iter__(self):
+            return self.batches
+
+    return Loader(data, 2)
+
+
+def test_torch_loaders_that_were_iterated():
+    torch = pytest.importorskip("torch")
+    data = torch.utils.data.TensorDataset(torch.arange(4))
+    expected = [[0, 0, 1, 1], [2, 2, 3, 3]]
+    kept = torch.utils.data.DataLoader(data, 2, num_workers=1, persistent_workers=True)
+    assert [rows.tolist() for (rows,) in kept] == [[0, 1], [2, 3]]
+    for loader in (kept, loader_with_an_iterator_of_its_own(torch, data)):
+        repeated = repeat_pairs(loader)
+        assert [rows.tolist() for (rows,) in repeated] == expected
+        assert repeated.batch_size == loader.batch_size and len(repeated) == 2
+    for _ in range(2):
+        assert [rows.tolist() for (rows,) in repeat_pairs(kept)] == expected
+        assert [rows.tolist() for (rows,) in kept] == [[0, 1], [2, 3]]
+
+
+def test_torch_loaders_of_every_kind():
+    torch = pytest.importorskip("torch")
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(torch.tensor(ROWS))
+
+    rows, options = torch.tensor(ROWS), {"drop_last": False}
+    sampler = torch.utils.data.BatchSampler(range(5), 2, **options)
+    for loader in (
+        torch.utils.data.DataLoader(Stream(), 2),
+        torch.utils.data.DataLoader(rows, batch_sampler=sampler),
+        torch.utils.data.DataLoader(rows, 2, collate_fn=lambda samples: np.stack(samples)),
+    ):
+        for _ in range(2):
+            found = np.concatenate([np.asarray(batch) for batch in repeat_pairs(loader)])
+            np.testing.assert_array_equal(found, TWICE)
+
+
+def samples_of(tokens, labels, tf):
+    """Return a dataset of samples, tokens of an unknown number and labels."""
+    spec = tf.TensorSpec((None,), "int64"), tf.TensorSpec(labels, "int64")
+    pairs = [(np.ones(length, "int64"), np.ones(3, "int64")) for length in tokens]
+    return tf.data.Dataset.from_generator(lambda: iter(pairs), output_signature=spec)
+
+
+def test_refuses_samples_of_which_some_sizes_are_unknown(tf):
+    with pytest.raises(ValueError, match=r"`data` must be batched.*one size along their first"):
+        repeat_pairs(samples_of([7, 4], (3,), tf))
+
+
+def test_sizes_that_are_unknown_are_compared_while_the_dataset_runs(tf):
+    unequal = zip([ROWS, ROWS], [ROWS, ROWS[:4]], strict=True)
+    unknown = tf.TensorSpec(None, "float32")
+    ragged = tf.data.Dataset.from_tensor_slices(tf.ragged.constant([[[1], [2, 3]], [[4]]]))
+    scalars = tf.data.Dataset.from_generator(lambda: iter([1.0]), output_signature=unknown)
+    for dataset, good in (
+        (samples_of([3, 4], (None,), tf), 1),
+        (tf.data.Dataset.from_generator(lambda: unequal, output_signature=(unknown,) * 2), 1),
+        (tf.data.Dataset.zip((ragged, tf.data.Dataset.from_tensors([[1.0], [2]]).repeat())), 1),
+        (scalars, 0),
+    ):
+        batches = iter(repeat_pairs(dataset))
+        for _ in range(good):
+            next(batches)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="the same number of samples"):
+            next(batches)
+
+
+def test_datasets_that_have_lost_the_size_of_some_parts(tf):
+    labels = np.arange(8).reshape(4, 2)
+    dataset = tf.data.Dataset.from_tensor_slices((np.array(["a b", "c", "d", "e f"]), labels))
+    dataset = dataset.batch(2, drop_remainder=True)
+    dataset = dataset.map(lambda x, y: (tf.strings.split(x).to_tensor(), y))
+    assert [spec.shape[0] for spec in dataset.element_spec] == [None, 2]
+    x, y = zip(*repeat_pairs(dataset), strict=True)
+    assert x[1].numpy().tolist() == [[b"d", b""]] * 2 + [[b"e", b"f"]] * 2
+    np.testing.assert_array_equal(np.concatenate(y), labels.repeat(2, axis=0))
+
+
+@pytest.mark.parametrize("kind", ["arrays", "generator", "py_dataset", "loader"])
+def test_refuses_batches_of_unequal_sizes(kind):
+    """What yields samples instead of batches, as `zip(x, y)` does."""
+
+    class Samples(Batches):
+        def __getitem__(self, index):
+            return ROWS[index], np.ones(3)
+
+    if kind == "loader":
+        torch = pytest.importorskip("torch")
+        data = iter(repeat_pairs(torch.utils.data.DataLoader(Samples(), None)))
+    read = {
+        "arrays": lambda: repeat_pairs([np.array([1, 2]), np.array([3])]),
+        "generator": lambda: next(repeat_pairs(zip(ROWS, np.ones((5, 3)), strict=True))),
+        "py_dataset": lambda: repeat_pairs(Samples())[0],
+        "loader": lambda: next(data),
+    }[kind]
+    with pytest.raises(ValueError, match=r"the same number of samples.*sizes of 2, [13]"):
+        read()
+
+
+@pytest.mark.parametrize("kind", ["to_sparse", "to_sparse_csr", "nested"])
+def test_refuses_tensors_of_torch_that_are_not_dense(kind):
+    torch = pytest.importorskip("torch")
+    rows = torch.ones(2, 2)
+    data = torch.nested.nested_tensor([rows[0]]) if kind == "nested" else getattr(rows, kind)()
+    with pytest.raises(TypeError, match=r"(?s)`data` must hold arrays or dense tensors.*to_dense"):
+        repeat_pairs(data)
+
+
+def test_a_used_generator_goes_on_where_it_is():
+    data = iter([ROWS[:2], ROWS[2:]])
+    next(data)
+    (rows,) = repeat_pairs(data)
+    np.testing.assert_array_equal(rows, TWICE[4:])

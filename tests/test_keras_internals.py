@@ -146,3 +146,13 @@ def test_shapes_are_inferred_without_data():
     found.clear()
     model.fit(X, Y, verbose=0)
     assert not found[-1]
+
+
+def test_callbacks_know_which_metrics_are_maximized():
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(3)])
+    metric = keras.metrics.MeanMetricWrapper(lambda y_true, y_pred: y_pred[:, 0], name="score")
+    _keras_internals.higher_is_better(metric)
+    model.compile("sgd", "mse", metrics=[metric])
+    stopping = keras.callbacks.EarlyStopping("val_score", mode="auto")
+    model.fit(X, Y, validation_data=(X, Y), callbacks=[stopping], verbose=0)
+    assert stopping.monitor_op is ops.greater

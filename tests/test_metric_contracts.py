@@ -102,7 +102,7 @@ def test_leading_axes_are_samples(average):
 def test_refuses_weights_that_would_broadcast():
     labels, scores = rows((3, 4))
     for shape in ((4,), (3, 3), (4, 3), (3, 4, 4), (1,), (1, 4), ()):
-        with pytest.raises(ValueError, match=r"`sample_weight` must have shape that of the lead"):
+        with pytest.raises(ValueError, match=r"`sample_weight` must have the shape of the lead"):
             score(labels, scores, np.ones(shape))
 
 

@@ -17,7 +17,6 @@ from backends import (
     tensorflow_only,
     to_numpy,
 )
-from keras_mlc import metrics
 from keras_mlc.metrics import MultilabelF1Score
 
 AVERAGES = ["micro", "macro", "weighted", "samples", None]
@@ -181,13 +180,6 @@ def test_weights_add_up_over_many_batches(average):
     np.testing.assert_allclose(counts(metric).ravel(), expected, 1e-12)
 
 
-def test_a_batch_of_too_many_rows_is_cut(monkeypatch):
-    monkeypatch.setattr(metrics, "EXACT_ROWS", 2)
-    for weighted in (False, True):
-        score = counted(MultilabelF1Score("macro"), weighted)
-        np.testing.assert_allclose(score, expected_score("macro", weighted=weighted), rtol=1e-6)
-
-
 def test_state_does_not_grow_with_samples():
     for average, size in (("macro", 2 * 3 * LABELS), ("samples", 4)):
         metric = MultilabelF1Score(average)
@@ -290,7 +282,7 @@ def test_refuses_bad_arguments():
 def test_refuses_other_shapes_dtypes_and_values():
     metric = MultilabelF1Score()
     for shape in ((3,), (), (2, 0), (2, 3, 0)):
-        with pytest.raises(ValueError, match=r"`y_pred` must have shape .*Received: y_true.shape="):
+        with pytest.raises(ValueError, match=r"`y_pred` must have shape .*Received: y_pred.shape="):
             metric.update_state(np.ones(shape), np.ones(shape))
     for shape in ((2, 4), (3, 3), (2,), (2, 3, 1)):
         with pytest.raises(ValueError, match=r"`y_true` must have the shape of `y_pred`.*\(2, 3\)"):
@@ -314,7 +306,7 @@ def test_refuses_another_number_of_labels():
 
 
 def test_refuses_weights_of_another_shape():
-    labels, message = np.ones((2, 3)), r"`sample_weight` must have shape .*sample_weight.shape="
+    labels, message = np.ones((2, 3)), r"`sample_weight` must have the shape .*a shape of "
     for shape in ((), (3,), (2, 3), (1, 2), (2, 1, 1)):
         with pytest.raises(ValueError, match=message):
             MultilabelF1Score().update_state(labels, labels * 2, np.ones(shape))

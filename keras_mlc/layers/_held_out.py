@@ -1,5 +1,6 @@
 """Read the held-out scores and labels that `adapt` learns from."""
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_mlc._dtypes import at_least_float32
+from keras_mlc._labels import UNKNOWN, Check, check_labels
 from keras_mlc._validation import missing_value
 
 
@@ -73,6 +75,7 @@ def held_out(
 
 
 def _array(name: str, values: Any) -> np.ndarray:
+    original = values
     if hasattr(values, "toarray"):  # a SciPy matrix
         values = values.toarray()
     if hasattr(values, "detach"):  # a torch tensor, whatever the backend
@@ -80,11 +83,15 @@ def _array(name: str, values: Any) -> np.ndarray:
         values = values.float() if "bfloat16" in str(values.dtype) else values
     if keras.ops.is_tensor(values):
         values = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(values, sparse=False))
-    array = np.asarray(values)
-    if array.dtype == object or array.dtype.kind in "US":
+    try:
+        array = np.asarray(values)
+    except ValueError:  # Lists of unequal length.
+        array = np.array(None)
+    if array.dtype.kind in "OSUTMmc":
         raise TypeError(
-            f"`{name}` must be an array. Received: {name} of type {type(values).__name__}. Scores "
-            "of a dataset are what `model.predict(dataset)` returns."
+            f"`{name}` must be an array of numbers. Received: {reprlib.repr(original)}, of type "
+            f"{type(original).__name__} and dtype {getattr(original, 'dtype', None)}. Scores of a "
+            "dataset are what `model.predict(dataset)` returns."
         )
     return array
 
@@ -116,9 +123,5 @@ def _check_scores(scores: np.ndarray) -> None:
 
 def _check_labels(labels: np.ndarray, missing_label: float | None) -> None:
     known = labels if missing_label is None else labels[labels != missing_label]
-    if known.size and not (known.min() >= 0 and known.max() <= 1):
-        hint = " Labels that nobody knows are named by `missing_label`." * (missing_label is None)
-        raise ValueError(
-            f"`y_true` must lie between 0 and 1. Received: values from {known.min()} to "
-            f"{known.max()}.{hint}"
-        )
+    hint = UNKNOWN if missing_label is None else ""
+    check_labels(Check(), known, hint, missing_label)

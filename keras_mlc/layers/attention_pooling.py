@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_mlc._dtypes import at_least_float32, lowest
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import padding_mask, positive_int, sequence_shape
+from keras_mlc._validation import integer, padding_mask, sequence_shape
 from keras_mlc.layers._head import Head
 
 
@@ -87,7 +87,7 @@ class AttentionPooling(Head):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.units = None if units is None else positive_int("units", units)
+        self.units = None if units is None else integer("units", units, 1)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.query_initializer = keras.initializers.get(query_initializer)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import positive_int, positive_ints
+from keras_mlc._validation import integer
 from keras_mlc.layers._head import Head
 
 # exp(-3e4 - score) is 0 in every dtype for every score above -2.9e4. A lower one would be infinite
@@ -87,8 +87,8 @@ class FineGrainedSoftmaxHead(Head):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_aspects = positive_int("num_aspects", num_aspects)
-        self.num_levels = positive_ints("num_levels", num_levels)
+        self.num_aspects = integer("num_aspects", num_aspects, 1)
+        self.num_levels = integer("num_levels", num_levels, 1, several=True)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)

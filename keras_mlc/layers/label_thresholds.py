@@ -8,15 +8,9 @@ import numpy as np
 from keras import ops
 
 from keras_mlc._dtypes import at_least_float32
+from keras_mlc._labels import floating
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import (
-    finite_floats,
-    floating_scores,
-    labels_shape,
-    non_negative_float,
-    non_negative_int,
-    one_of,
-)
+from keras_mlc._validation import integer, labels_shape, number, one_of
 from keras_mlc.layers._held_out import held_out
 from keras_mlc.layers._threshold_search import best_thresholds
 
@@ -99,9 +93,10 @@ class LabelThresholds(keras.layers.Layer):
         # Keras must not cast scores to a half precision before they are compared.
         super().__init__(autocast=False, **kwargs)
         self.average = one_of("average", average, ("macro", "micro", None))
-        self.min_positives = non_negative_int("min_positives", min_positives)
-        self.shrinkage = non_negative_float("shrinkage", shrinkage)
-        self._given = None if thresholds is None else finite_floats("thresholds", thresholds)
+        self.min_positives = integer("min_positives", min_positives, 0)
+        self.shrinkage = number("shrinkage", shrinkage, 0)
+        given = thresholds
+        self._given = None if given is None else number("thresholds", given, several=True)
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
@@ -179,7 +174,7 @@ class LabelThresholds(keras.layers.Layer):
 
     def call(self, scores: Tensor) -> Tensor:
         """Return 1 where a score lies above its threshold, else 0."""
-        scores = floating_scores(scores)
+        scores = floating("scores", scores)
         above = ops.greater(ops.cast(scores, self._thresholds.dtype), self._thresholds)
         return ops.cast(above, self.compute_dtype)
 

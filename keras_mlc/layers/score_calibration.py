@@ -8,8 +8,9 @@ import numpy as np
 from keras import ops
 
 from keras_mlc._dtypes import at_least_float32
+from keras_mlc._labels import floating
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import boolean, floating_scores, labels_shape
+from keras_mlc._validation import boolean, labels_shape
 from keras_mlc.layers._held_out import held_out
 from keras_mlc.layers._platt_scaling import fit
 
@@ -143,7 +144,7 @@ class ScoreCalibration(keras.layers.Layer):
 
     def call(self, scores: Tensor) -> Tensor:
         """Return the probabilities."""
-        scores = ops.cast(floating_scores(scores), self._scale.dtype)
+        scores = ops.cast(floating("scores", scores), self._scale.dtype)
         return ops.cast(ops.sigmoid(scores * self._scale + self._offset), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:

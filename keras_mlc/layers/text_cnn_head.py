@@ -8,13 +8,7 @@ from keras import ops
 
 from keras_mlc._dtypes import lowest
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import (
-    dropout_rate,
-    padding_mask,
-    positive_int,
-    positive_ints,
-    sequence_shape,
-)
+from keras_mlc._validation import integer, number, padding_mask, sequence_shape
 from keras_mlc.layers._head import Head
 
 
@@ -104,11 +98,11 @@ class TextCNNHead(Head):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_labels = None if num_labels is None else positive_int("num_labels", num_labels)
-        self.filters = None if filters is None else positive_int("filters", filters)
-        self.kernel_sizes = positive_ints("kernel_sizes", kernel_sizes)
+        self.num_labels = None if num_labels is None else integer("num_labels", num_labels, 1)
+        self.filters = None if filters is None else integer("filters", filters, 1)
+        self.kernel_sizes = integer("kernel_sizes", kernel_sizes, 1, several=True)
         self.conv_activation = keras.activations.get(conv_activation)
-        self.dropout = dropout_rate("dropout", dropout)
+        self.dropout = number("dropout", dropout, 0, 1)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)

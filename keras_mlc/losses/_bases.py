@@ -4,7 +4,10 @@ import functools
 from typing import Any
 
 import keras
+from keras import ops
 
+from keras_mlc._labels import Check, check_classes, check_labels, same_shape
+from keras_mlc._typing import Tensor
 from keras_mlc.losses.asymmetric import AsymmetricLoss, asymmetric_loss
 from keras_mlc.losses.multilabel import (
     MultilabelCategoricalCrossentropy,
@@ -19,7 +22,7 @@ from keras_mlc.losses.sparse_multilabel import (
 MULTILABEL = (multilabel_categorical_crossentropy, sparse_multilabel_categorical_crossentropy)
 # These look at their labels themselves.
 OURS = (*MULTILABEL, asymmetric_loss)
-_BERNOULLI = (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
+BERNOULLI = (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
 _DISTRIBUTIONS = (
     keras.losses.categorical_crossentropy,
     keras.losses.categorical_focal_crossentropy,
@@ -32,7 +35,7 @@ CATEGORICAL = (
     keras.losses.sparse_categorical_crossentropy,
 )
 # The labels of these are probabilities, which Keras takes on trust.
-PROBABILITIES = (*_BERNOULLI, *_DISTRIBUTIONS)
+PROBABILITIES = (*BERNOULLI, *_DISTRIBUTIONS)
 # These take a label for each prediction, but compute with any shape that broadcasts.
 DENSE = (
     multilabel_categorical_crossentropy,
@@ -73,3 +76,17 @@ def settings_of(base: Any) -> dict[str, Any]:
     if isinstance(base, keras.losses.Loss):
         return base.get_config()
     return dict(getattr(base, "keywords", {}))
+
+
+def checked_labels(
+    check: Check, function: Any, settings: dict[str, Any], y_true: Tensor, y_pred: Tensor
+) -> Tensor:
+    """Return labels that are what the function of a base loss, with its settings, is made for."""
+    if function in DENSE:
+        y_true = same_shape(y_true, y_pred)
+    if function in PROBABILITIES:
+        y_true = check_labels(check, y_true)
+    is_sparse = function is keras.losses.sparse_categorical_crossentropy
+    if is_sparse and settings.get("ignore_class") is None:
+        y_true = check_classes(check, y_true, ops.shape(y_pred)[-1])
+    return y_true

@@ -28,6 +28,19 @@ def maximum(dtype: Any) -> float:
     return float(np.finfo(keras.backend.standardize_dtype(dtype)).max)
 
 
+def finite(scores: Tensor) -> Tensor:
+    """Return scores without infinities, as a label that is masked out has them."""
+    top = maximum(scores.dtype) / 4
+    return ops.clip(scores, -top, top)
+
+
+def log_weights(label_weights: np.ndarray | None, dtype: Any) -> Tensor | None:
+    """Return the logarithms of weights, or None where there is nothing to weigh."""
+    if label_weights is None or (label_weights == 1).all():
+        return None
+    return ops.convert_to_tensor(np.log(label_weights), dtype=dtype)
+
+
 def _shifted_sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the maximum of 0 and the last axis, and the sum of `exp(x - maximum)` over it."""
     if keras.backend.backend() == "torch" and not keras.backend.is_keras_tensor(x):

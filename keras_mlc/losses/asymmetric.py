@@ -5,22 +5,20 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mlc._typing import Reduction, Tensor
-from keras_mlc._validation import (
-    dense_labels,
-    dropout_rate,
-    missing_value,
-    non_negative_float,
-    same_shape,
-)
-from keras_mlc.losses._activation import warn_of_activation
-from keras_mlc.losses._arguments import checked_scores
-from keras_mlc.losses._labels import (
+from keras_mlc._labels import (
+    UNKNOWN,
     Check,
     check_labels,
     check_probabilities,
-    split_missing,
+    dense_labels,
+    known_labels,
+    same_shape,
+    scores_of_labels,
 )
+from keras_mlc._typing import Reduction, Tensor
+from keras_mlc._validation import boolean, missing_value, number
+from keras_mlc.losses._activation import warn_of_activation
+from keras_mlc.losses._log_sum_exp import finite
 from keras_mlc.losses._row_loss import RowLoss
 
 
@@ -83,14 +81,14 @@ def asymmetric_loss(
         - [Ridnik et al., Asymmetric Loss For Multi-Label Classification,
           2021](https://arxiv.org/abs/2009.14119)
     """
-    if from_logits:
+    if boolean("from_logits", from_logits):
         warn_of_activation(y_pred, "asymmetric_loss")
     return _values(
         y_true,
         y_pred,
-        non_negative_float("gamma_negative", gamma_negative),
-        non_negative_float("gamma_positive", gamma_positive),
-        dropout_rate("clip", clip),
+        number("gamma_negative", gamma_negative, 0),
+        number("gamma_positive", gamma_positive, 0),
+        number("clip", clip, 0, 1),
         from_logits,
         missing_value(missing_label),
     )
@@ -105,15 +103,14 @@ def _values(
     from_logits: bool,
     missing_label: float | None,
 ) -> Tensor:
-    y_true, y_pred = dense_labels(y_true), checked_scores(y_pred)
+    y_true, y_pred = dense_labels(y_true), scores_of_labels(y_pred)
     y_true = same_shape(y_true, y_pred)
-    check = Check()
-    if missing_label is None:
-        targets, known = ops.cast(check_labels(check, y_true), y_pred.dtype), 1.0
-    else:
-        labels = ops.cast(y_true, y_pred.dtype)
-        targets, known = split_missing(check, labels, missing_label)
+    check, known = Check(), known_labels(y_true, missing_label)
+    hint = UNKNOWN if missing_label is None else ""
+    targets = check_labels(check, y_true, hint, missing_label, known)
+    targets = ops.cast(targets, y_pred.dtype)
     if from_logits:
+        y_pred = finite(y_pred)  # An infinite loss would have no product with 0.
         p, log_p, log_not_p = ops.sigmoid(y_pred), -ops.softplus(-y_pred), -ops.softplus(y_pred)
     else:
         epsilon = keras.config.epsilon()
@@ -128,7 +125,8 @@ def _values(
         negative = -log_not_p
         if gamma_negative:
             negative = ops.exp(gamma_negative * log_p) * negative
-    values = targets * positive + (known - targets) * negative
+    others = (1.0 if known is None else ops.cast(known, y_pred.dtype)) - targets
+    values = targets * positive + others * negative
     return check.mark(ops.sum(values, axis=-1))
 
 
@@ -205,10 +203,10 @@ class AsymmetricLoss(RowLoss):
         dtype: str | None = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.gamma_negative = non_negative_float("gamma_negative", gamma_negative)
-        self.gamma_positive = non_negative_float("gamma_positive", gamma_positive)
-        self.clip = dropout_rate("clip", clip)
-        self.from_logits = bool(from_logits)
+        self.gamma_negative = number("gamma_negative", gamma_negative, 0)
+        self.gamma_positive = number("gamma_positive", gamma_positive, 0)
+        self.clip = number("clip", clip, 0, 1)
+        self.from_logits = boolean("from_logits", from_logits)
         self.missing_label = missing_value(missing_label)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import keras
 from keras import ops
 
 from keras_mlc._embeddings import check_embedding, embedding_name, embedding_of, locate
+from keras_mlc._labels import Check, check_probabilities, dense_labels
 from keras_mlc._typing import Reduction, Tensor
-from keras_mlc._validation import dense_labels, non_negative_float, same_shape
+from keras_mlc._validation import boolean, number
 from keras_mlc.losses import _bases as bases
 from keras_mlc.losses._row_loss import reduced
 
@@ -93,8 +94,8 @@ class GradientPenaltyLoss(keras.losses.Loss):
         self.base_loss = _base_loss(self.loss, reduction, dtype)
         super().__init__(name=name, reduction=self.base_loss.reduction, dtype=dtype)
         self.embedding = check_embedding(embedding)
-        self.epsilon = non_negative_float("epsilon", epsilon)
-        self.merge_repeats = bool(merge_repeats)
+        self.epsilon = number("epsilon", epsilon, 0)
+        self.merge_repeats = boolean("merge_repeats", merge_repeats)
         self._embedding_name: str | None = embedding if isinstance(embedding, str) else None
 
     def bind(self, model: keras.Model) -> "GradientPenaltyLoss":
@@ -172,13 +173,16 @@ def _base_value(
     """Return the base loss, where Keras would let labels and weights of other shapes broadcast."""
     if type(base).__call__ is not keras.losses.Loss.__call__:
         return base(y_true, y_pred, sample_weight)
-    is_dense = bases.function_of(getattr(base, "function", base)) in bases.DENSE
+    function, settings = bases.function_of(getattr(base, "function", base)), bases.settings_of(base)
+    is_dense, check = function in bases.DENSE, Check()
     labels = ops.cast(dense_labels(y_true, indices=not is_dense), base.dtype)
     outputs = ops.convert_to_tensor(y_pred, dtype=base.dtype)
     if is_dense:
         labels, outputs = _same_rank(labels, outputs)
-        labels = same_shape(labels, outputs)
-    rows = base.call(labels, outputs)
+    labels = bases.checked_labels(check, function, settings, labels, outputs)
+    if function in bases.BERNOULLI and not settings.get("from_logits"):
+        outputs = check_probabilities(check, outputs)
+    rows = check.mark(base.call(labels, outputs))
     return reduced(rows, y_pred, sample_weight, base.reduction, base.name, base.dtype)
 
 

@@ -6,16 +6,20 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mlc._typing import Reduction, Tensor
-from keras_mlc._validation import dense_labels, missing_value, same_shape
-from keras_mlc.losses._activation import warn_of_activation
-from keras_mlc.losses._arguments import (
-    checked_label_weights,
-    checked_scores,
-    log_weights,
+from keras_mlc._labels import (
+    UNKNOWN,
+    Check,
+    check_labels,
+    dense_labels,
+    is_float,
+    known_labels,
+    same_shape,
+    scores_of_labels,
 )
-from keras_mlc.losses._labels import Check, check_labels, split_missing
-from keras_mlc.losses._log_sum_exp import log1p_sum_exp, maximum
+from keras_mlc._typing import Reduction, Tensor
+from keras_mlc._validation import missing_value, weights_of_labels
+from keras_mlc.losses._activation import warn_of_activation
+from keras_mlc.losses._log_sum_exp import finite, log1p_sum_exp, log_weights
 from keras_mlc.losses._row_loss import RowLoss
 
 
@@ -79,43 +83,38 @@ def multilabel_categorical_crossentropy(
     """
     warn_of_activation(y_pred, "multilabel_categorical_crossentropy")
     missing_label = missing_value(missing_label)
-    return _values(y_true, y_pred, missing_label, checked_label_weights(label_weights))
+    return _values(y_true, y_pred, missing_label, weights_of_labels(label_weights))
 
 
 def _values(
     y_true: Tensor, y_pred: Tensor, missing_label: float | None, label_weights: np.ndarray | None
 ) -> Tensor:
-    y_true, y_pred = dense_labels(y_true), checked_scores(y_pred, label_weights)
+    y_true, y_pred = dense_labels(y_true), scores_of_labels(y_pred, label_weights)
     y_true = same_shape(y_true, y_pred)
-    check = Check()
-    negative, positive = _log_weights(y_true, y_pred.dtype, missing_label, check)
-    weights = log_weights(label_weights, y_pred.dtype)
-    below = above = y_pred
-    if weights is not None:  # TensorFlow would add them to the large numbers, and lose them there.
-        below, above = y_pred + weights, y_pred - weights
-    return check.mark(log1p_sum_exp(below + negative) + log1p_sum_exp(positive - above))
-
-
-def _log_weights(
-    y_true: Tensor, dtype: Any, missing_label: float | None, check: Check
-) -> tuple[Tensor, Tensor]:
-    """Return the logarithms of `1 - y_true` and `y_true`, of 0 both where it is missing.
-
-    As summands in the exponent, weights cost fewer passes over the scores than as factors, and a
-    weight of 0 cannot meet an infinite exponential.
-    """
+    is_soft = is_float(y_true)
+    check, known = Check(), known_labels(y_true, missing_label)
     hint = " Label indices go to `sparse_multilabel_categorical_crossentropy`."
-    is_float = keras.backend.is_float_dtype(keras.backend.standardize_dtype(y_true.dtype))
-    if missing_label is None:
-        targets, known = ops.cast(check_labels(check, y_true, hint), dtype), 1.0
+    hint = hint if missing_label is not None else UNKNOWN + hint
+    targets = check_labels(check, y_true, hint, missing_label, known)
+    if is_soft:  # A logarithm of 0 and an infinite score would have no sum.
+        y_pred = finite(y_pred)
+    weights = log_weights(label_weights, y_pred.dtype)
+    below, above = y_pred, -y_pred
+    if weights is not None:
+        below, above = below + weights, above + weights
+    # As summands in the exponent, the weights 1 - t and t cost fewer passes over the scores than
+    # as factors, and a weight of 0 cannot meet an infinite exponential.
+    if is_soft:
+        targets = ops.cast(targets, y_pred.dtype)
+        below += ops.log((1.0 if known is None else ops.cast(known, y_pred.dtype)) - targets)
+        above += ops.log(targets)
     else:
-        targets, known = split_missing(check, ops.cast(y_true, dtype), missing_label, hint)
-    if is_float:
-        return ops.log(known - targets), ops.log(targets)
-    low = -0.75 * maximum(dtype)  # A product is cheaper than a logarithm.
-    if missing_label is None:
-        return low * targets, low - low * targets
-    return low - low * (known - targets), low - low * targets
+        is_target = ops.cast(targets, "bool")
+        is_other = ops.logical_not(is_target)
+        is_other = is_other if known is None else ops.logical_and(is_other, known)
+        below = ops.where(is_other, below, -float("inf"))
+        above = ops.where(is_target, above, -float("inf"))
+    return check.mark(log1p_sum_exp(below) + log1p_sum_exp(above))
 
 
 @keras.saving.register_keras_serializable(package="keras_mlc")
@@ -173,7 +172,7 @@ class MultilabelCategoricalCrossentropy(RowLoss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.missing_label = missing_value(missing_label)
-        self.label_weights = checked_label_weights(label_weights)
+        self.label_weights = weights_of_labels(label_weights)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample."""

@@ -8,16 +8,20 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from keras_mlc._dtypes import at_least_float32
-from keras_mlc._typing import Divergence, Reduction, Tensor
-from keras_mlc._validation import dense_labels, non_negative_float, one_of, same_shape, seen
-from keras_mlc.losses import _bases as bases
-from keras_mlc.losses._labels import (
+from keras_mlc._dtypes import widened
+from keras_mlc._labels import (
     Check,
-    check_classes,
-    check_labels,
     check_probabilities,
+    concrete_value,
+    dense_labels,
+    floating,
+    is_float,
+    is_in_graph,
 )
+from keras_mlc._typing import Reduction, Tensor
+from keras_mlc._validation import boolean, number, one_of
+from keras_mlc.losses import _bases as bases
+from keras_mlc.losses._divergence import symmetric_divergence_of
 from keras_mlc.losses._row_loss import RowLoss
 from keras_mlc.losses.asymmetric import asymmetric_loss
 from keras_mlc.losses.gradient_penalty import GradientPenaltyLoss
@@ -112,7 +116,7 @@ class RDropLoss(RowLoss):
         self,
         loss: Any = "binary_crossentropy",
         alpha: float = 4.0,
-        divergence: Divergence = "bernoulli",
+        divergence: Literal["bernoulli", "categorical"] = "bernoulli",
         from_logits: bool = False,
         divergence_reduction: Literal["mean", "sum"] = "mean",
         reduction: Reduction = "sum_over_batch_size",
@@ -120,9 +124,9 @@ class RDropLoss(RowLoss):
         dtype: str | None = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.alpha = non_negative_float("alpha", alpha)
+        self.alpha = number("alpha", alpha, 0)
         self.divergence = one_of("divergence", divergence, ("bernoulli", "categorical"))
-        self.from_logits = bool(from_logits)
+        self.from_logits = boolean("from_logits", from_logits)
         self.divergence_reduction = one_of(
             "divergence_reduction", divergence_reduction, ("mean", "sum")
         )
@@ -130,17 +134,16 @@ class RDropLoss(RowLoss):
         self.loss = loss if isinstance(loss, str) else base
         self._function = bases.function_of(base)
         self._row_values = _row_values(base, self._function, self.from_logits, self.divergence)
-        self._ignore_class = bases.settings_of(base).get("ignore_class")
+        self._settings = bases.settings_of(base)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each row."""
         y_true = dense_labels(y_true, indices=self._function not in bases.DENSE)
-        y_pred = ops.convert_to_tensor(y_pred)
-        y_pred = ops.cast(y_pred, at_least_float32(y_pred.dtype))
+        y_pred = widened(floating("y_pred", y_pred))
         if y_pred.shape[-1:] == (1,) and len(y_true.shape) == len(y_pred.shape) - 1:
             y_true = ops.expand_dims(y_true, axis=-1)
         check = Check()
-        y_true = self._checked_labels(check, y_true, y_pred)
+        y_true = bases.checked_labels(check, self._function, self._settings, y_true, y_pred)
         y_true, y_pred = _check_pairs(check, y_true, y_pred)
         if not self.from_logits and self._function is not asymmetric_loss:
             y_pred = check_probabilities(check, y_pred)
@@ -151,7 +154,8 @@ class RDropLoss(RowLoss):
                 f"Received: y_pred.shape={tuple(y_pred.shape)}, and values of shape "
                 f"{tuple(rows.shape)} from loss={self.loss!r}"
             )
-        divergence = _symmetric_divergence(_pair(y_pred), self.divergence, self.from_logits)
+        p, q = ops.unstack(_pair(y_pred), num=2, axis=1)
+        divergence = symmetric_divergence_of(p, q, self.divergence, self.from_logits)
         if self.divergence_reduction == "sum":
             divergence *= ops.cast(ops.size(divergence), divergence.dtype)
         values = _pair(rows) + self.alpha / 4.0 * ops.expand_dims(divergence, axis=1)
@@ -159,17 +163,6 @@ class RDropLoss(RowLoss):
         if self._function in bases.OURS:  # Bad labels have made these rows NaN.
             check.found(ops.logical_not(ops.any(ops.isnan(rows))))
         return check.mark(values)
-
-    def _checked_labels(self, check: Check, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return labels that are what the base loss is made for."""
-        if self._function in bases.DENSE:
-            y_true = same_shape(y_true, y_pred)
-        if self._function in bases.PROBABILITIES:
-            y_true = check_labels(check, y_true)
-        is_sparse = self._function is keras.losses.sparse_categorical_crossentropy
-        if is_sparse and self._ignore_class is None:
-            y_true = check_classes(check, y_true, ops.shape(y_pred)[-1])
-        return y_true
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
@@ -182,27 +175,6 @@ class RDropLoss(RowLoss):
             "divergence_reduction": self.divergence_reduction,
             **super().get_config(),
         }
-
-
-def _symmetric_divergence(pairs: Tensor, divergence: str, from_logits: bool) -> Tensor:
-    """Return `KL(p || q) + KL(q || p)` over the last axis; pairs of shape (num_pairs, 2, ...)."""
-    if from_logits and divergence == "bernoulli":
-        logits, probabilities = pairs, ops.sigmoid(pairs)
-    elif from_logits:
-        logits = pairs - ops.stop_gradient(ops.max(pairs, axis=-1, keepdims=True))
-        probabilities = ops.softmax(logits)
-    else:
-        epsilon = keras.config.epsilon()
-        probabilities = ops.clip(pairs, epsilon, 1.0 - epsilon)
-        logits = ops.log(probabilities)
-        if divergence == "bernoulli":
-            logits -= ops.log1p(-probabilities)
-    # In terms of logits the normalizers of both divergences cancel.
-    return ops.sum(_difference(probabilities) * _difference(logits), axis=-1)
-
-
-def _difference(pairs: Tensor) -> Tensor:
-    return pairs[:, 0] - pairs[:, 1]
 
 
 def _pair(rows: Tensor) -> Tensor:
@@ -229,28 +201,31 @@ def _check_pairs(check: Check, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, 
     )
     if any((x.shape[0] or 0) % 2 for x in (y_true, y_pred)):
         raise ValueError(odd + shapes)
-    after_assert = _graph_assertion(y_pred)
-    if after_assert and y_pred.shape[0] is None:
+    if y_pred.shape[0] is None and is_in_graph(y_pred):
         is_even = ops.equal(ops.shape(y_pred)[0] % 2, 0)
-        y_true = after_assert(is_even, odd + "an odd batch", y_true)
-    pairs = _pair(y_true)
-    is_intact = ops.all(ops.equal(pairs[:, 0], pairs[:, 1]))
-    values = seen(is_intact)
-    if values is None:
+        y_true = _asserted(is_even, odd + "an odd batch", y_true)
+    first, second = ops.unstack(_pair(y_true), num=2, axis=1)
+    is_same = ops.equal(first, second)
+    if is_float(y_true):  # That labels are NaN is not what the error would say.
+        is_nan = ops.logical_and(ops.isnan(first), ops.isnan(second))
+        is_same = ops.logical_or(is_same, is_nan)
+    is_intact = ops.all(is_same)
+    is_seen_intact = concrete_value(is_intact)
+    if is_seen_intact is None:
         check.found(is_intact)
-        return y_true, after_assert(is_intact, torn, y_pred) if after_assert else y_pred
-    if not values:
+        return y_true, _asserted(is_intact, torn, y_pred)
+    if not is_seen_intact:
         raise ValueError(torn)
     return y_true, y_pred
 
 
-def _graph_assertion(tensor: Tensor) -> Callable[[Tensor, str, Tensor], Tensor] | None:
-    """Return a function that checks while compiled code runs, where the backend has one."""
-    if keras.backend.backend() != "tensorflow" or keras.backend.is_keras_tensor(tensor):
-        return None
+def _asserted(condition: Tensor, message: str, tensor: Tensor) -> Tensor:
+    """Return `tensor`, which graphs of TensorFlow compute only where the condition holds."""
+    if not is_in_graph(tensor):
+        return tensor
     from keras_mlc._missing_ops_tensorflow import after_assert
 
-    return after_assert
+    return after_assert(condition, message, tensor)
 
 
 def _resolve(loss: Any, from_logits: bool) -> Any:

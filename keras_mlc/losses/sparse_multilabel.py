@@ -6,12 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mlc._labels import Check, check_indices, dense_labels, is_sparse, scores_of_labels
 from keras_mlc._typing import Reduction, Tensor
-from keras_mlc._validation import dense_labels, shapes_differ
+from keras_mlc._validation import shapes_differ, weights_of_labels
 from keras_mlc.losses._activation import warn_of_activation
-from keras_mlc.losses._arguments import checked_label_weights, checked_scores, log_weights
-from keras_mlc.losses._labels import Check, check_indices, is_sparse
-from keras_mlc.losses._log_sum_exp import log1p_shifted, log1p_sum_exp
+from keras_mlc.losses._log_sum_exp import finite, log1p_shifted, log1p_sum_exp, log_weights
 from keras_mlc.losses._row_loss import RowLoss
 
 COMPARED_AT_ONCE = 64
@@ -61,11 +60,11 @@ def sparse_multilabel_categorical_crossentropy(
           2022](https://arxiv.org/abs/2208.02955)
     """
     warn_of_activation(y_pred, "sparse_multilabel_categorical_crossentropy")
-    return _values(y_true, y_pred, checked_label_weights(label_weights))
+    return _values(y_true, y_pred, weights_of_labels(label_weights))
 
 
 def _values(y_true: Tensor, y_pred: Tensor, label_weights: np.ndarray | None) -> Tensor:
-    check, y_pred = Check(), checked_scores(y_pred, label_weights)
+    check, y_pred = Check(), scores_of_labels(y_pred, label_weights)
     y_true = _checked_indices(check, y_true, y_pred)
     weights = log_weights(label_weights, y_pred.dtype)
     shape = ops.shape(y_pred)
@@ -80,7 +79,7 @@ def _values(y_true: Tensor, y_pred: Tensor, label_weights: np.ndarray | None) ->
     rows = ops.broadcast_to(ops.arange(ops.shape(labels)[0])[:, None], ops.shape(labels))
     places = ops.stack([ops.reshape(rows, (-1,)), ops.reshape(labels, (-1,))], axis=-1)
     negative, label_scores = _split(scores, places)
-    label_scores = ops.reshape(label_scores, ops.shape(labels))
+    label_scores = finite(ops.reshape(label_scores, ops.shape(labels)))
     with_label_0 = negative + ops.softplus(label_scores[:, 0] - negative)
     negative = ops.where(last[:, 0] < 0, with_label_0, negative)
 
@@ -218,7 +217,7 @@ class SparseMultilabelCategoricalCrossentropy(RowLoss):
         label_weights: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.label_weights = checked_label_weights(label_weights)
+        self.label_weights = weights_of_labels(label_weights)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample."""

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import non_negative_float, one_of
+from keras_mlc._validation import number, one_of
 from keras_mlc.training._forward import RecordingScope, Updates, Values
 from keras_mlc.training._lookups import LookUps
 from keras_mlc.training._norms import PerBatch, PerSample, Rows
@@ -18,7 +18,7 @@ NORMS = {"batch": PerBatch, "sample": PerSample}
 class AdversarialTrainer(Trainer):
     """Trains a model at a perturbation of the vectors that it looks up."""
 
-    epsilon = Setting(non_negative_float)
+    epsilon = Setting(number, 0)
     norm = Setting(one_of, tuple(NORMS))
 
     def __init__(
@@ -109,13 +109,13 @@ def _checked(num_samples: Any, lookups: LookUps) -> Any:
 
     A TensorFlow graph may find that out when it runs.
     """
-    for number, shift, look_up in zip(lookups.numbers, lookups.shifts, lookups.found, strict=True):
+    for which, shift, look_up in zip(lookups.numbers, lookups.shifts, lookups.found, strict=True):
         if look_up.samples is not None:
             continue
         size, shape = ops.shape(shift)[0], tuple(shift.shape)
         message = (
             '`norm="sample"` needs vectors of shape (batch, ..., features). The embedding '
-            f"{lookups.embeddings[number].matrix.path!r} returned a shape of {shape}, whose first "
+            f"{lookups.embeddings[which].matrix.path!r} returned a shape of {shape}, whose first "
             'axis does not count the samples of the batch. Use `norm="batch"`.'
         )
         if isinstance(size, int) != isinstance(num_samples, int):

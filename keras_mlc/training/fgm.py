@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_mlc._validation import non_negative_float
+from keras_mlc._validation import number
 from keras_mlc.training._ascent import AdversarialTrainer
 from keras_mlc.training._trainer import Setting
 
@@ -90,7 +90,7 @@ class FGMTrainer(AdversarialTrainer):
           2017](https://arxiv.org/abs/1605.07725)
     """
 
-    clean_weight = Setting(non_negative_float)
+    clean_weight = Setting(number, 0)
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_mlc._validation import non_negative_float, positive_int
+from keras_mlc._validation import integer, number
 from keras_mlc.training._ascent import RandomStart, has_gradient
 from keras_mlc.training._trainer import Setting
 
@@ -73,9 +73,9 @@ class FreeLBTrainer(RandomStart):
           2020](https://arxiv.org/abs/1909.11764)
     """
 
-    step_size = Setting(non_negative_float)
-    steps = Setting(positive_int)
-    initial_norm = Setting(non_negative_float)
+    step_size = Setting(number, 0)
+    steps = Setting(integer, 1)
+    initial_norm = Setting(number, 0)
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import non_negative_float
+from keras_mlc._validation import number
 from keras_mlc.training._lookups import LookUps
 from keras_mlc.training._norms import PerBatch
 from keras_mlc.training._trainer import Setting, Trainer
@@ -71,7 +71,7 @@ class GradientPenaltyTrainer(Trainer):
           1992](https://doi.org/10.1109/72.165600)
     """
 
-    epsilon = Setting(non_negative_float)
+    epsilon = Setting(number, 0)
 
     def __init__(
         self, model: keras.Model, embedding: Any, epsilon: float = 1.0, **kwargs: Any

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_mlc._validation import non_negative_float, positive_int
+from keras_mlc._validation import integer, number
 from keras_mlc.training._ascent import AdversarialTrainer
 from keras_mlc.training._trainer import Setting
 
@@ -70,9 +70,9 @@ class PGDTrainer(AdversarialTrainer):
           2018](https://arxiv.org/abs/1706.06083)
     """
 
-    step_size = Setting(non_negative_float)
-    steps = Setting(positive_int)
-    clean_weight = Setting(non_negative_float)
+    step_size = Setting(number, 0)
+    steps = Setting(integer, 1)
+    clean_weight = Setting(number, 0)
 
     def __init__(
         self,

@@ -7,10 +7,11 @@ from keras import ops
 
 from keras_mlc import _keras_internals
 from keras_mlc._dtypes import widened
+from keras_mlc._labels import Check, check_probabilities
 from keras_mlc._typing import Tensor
-from keras_mlc._validation import non_negative_float, one_of
+from keras_mlc._validation import number, one_of
 from keras_mlc.losses._activation import warn_of_activation
-from keras_mlc.losses._labels import Check, check_probabilities
+from keras_mlc.losses._divergence import divergence_of
 from keras_mlc.training._ascent import RandomStart, constant, has_gradient
 from keras_mlc.training._trainer import Point, Setting
 
@@ -85,7 +86,7 @@ class VATTrainer(RandomStart):
           2017](https://arxiv.org/abs/1605.07725)
     """
 
-    weight = Setting(non_negative_float)
+    weight = Setting(number, 0)
     divergence = Setting(one_of, ("bernoulli", "categorical"))
 
     def __init__(
@@ -166,18 +167,3 @@ class VATTrainer(RandomStart):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, with the model's own configuration."""
         return {**super().get_config(), "from_logits": self.from_logits}
-
-
-def divergence_of(p: Tensor, q: Tensor, divergence: str, from_logits: bool) -> Tensor:
-    """Return KL(p || q), summed over the last axis."""
-    if not from_logits:
-        small = keras.config.epsilon()
-        p, q = (ops.clip(each, small, 1.0 - small) for each in (p, q))
-    if divergence == "categorical":
-        log = ops.log_softmax if from_logits else ops.log
-        return ops.sum(ops.exp(log(p)) * (log(p) - log(q)), axis=-1)
-    if not from_logits:
-        p, q = (ops.log(each) - ops.log1p(-each) for each in (p, q))
-    # Of logits: log p = p - softplus(p), log(1 - p) = -softplus(p).
-    both = ops.sigmoid(p) * (p - q) - ops.softplus(p) + ops.softplus(q)
-    return ops.sum(both, axis=-1)

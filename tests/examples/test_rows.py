@@ -59,6 +59,7 @@ def test_published_parameter_counts():
         assert model.count_params() == 4_077_496 + published, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_learns(name, checkpoint):
     row = importlib.import_module(name)

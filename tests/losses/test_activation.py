@@ -1,3 +1,4 @@
+import logging
 import warnings
 
 import keras
@@ -5,14 +6,26 @@ import numpy as np
 import pytest
 from keras import ops
 
-from backends import BACKEND, MODES, compiled
+from backends import BACKEND, MODES, compiled, tensorflow_only, to_numpy
+from keras_mlc.data import repeat_pairs
+from keras_mlc.layers import (
+    AttentionPooling,
+    FineGrainedSoftmaxHead,
+    LabelThresholds,
+    ScoreCalibration,
+    TextCNNHead,
+)
 from keras_mlc.losses import (
     AsymmetricLoss,
     MultilabelCategoricalCrossentropy,
     RDropLoss,
     SparseMultilabelCategoricalCrossentropy,
+    asymmetric_loss,
     multilabel_categorical_crossentropy,
+    sparse_multilabel_categorical_crossentropy,
 )
+from keras_mlc.losses._activation import warn_of_activation
+from keras_mlc.metrics import MultilabelF1Score
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 3))
@@ -75,3 +88,58 @@ def test_where_an_activation_belongs_there_is_no_warning():
         assert not warnings_of(lambda f=loss: f(LABELS, ops.sigmoid(X @ np.ones((3, 5)))))
     model = model_of_scores(MultilabelCategoricalCrossentropy())
     assert not warnings_of(lambda: model.fit(X, LABELS, verbose=0))
+
+
+class Messages(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def emit(self, record):
+        self.found.append(record.getMessage())
+
+
+def user_functions():
+    """Yield functions of labels, indices, scores and steps, the first one of little code."""
+    yield lambda y, i, s, steps: s if warn_of_activation(s, "loss") else -s
+    yield lambda y, i, s, steps: MultilabelCategoricalCrossentropy()(y, s)
+    yield lambda y, i, s, steps: multilabel_categorical_crossentropy(y, s, -1, [1, 2, 3, 4, 5])
+    yield lambda y, i, s, steps: sparse_multilabel_categorical_crossentropy(i, s)
+    yield lambda y, i, s, steps: SparseMultilabelCategoricalCrossentropy()(i, s, s[:, 0])
+    yield lambda y, i, s, steps: asymmetric_loss(y, s, from_logits=True)
+    yield lambda y, i, s, steps: AsymmetricLoss(from_logits=True)(y, s)
+    yield lambda y, i, s, steps: RDropLoss(from_logits=True)(y, s)
+    r_drop = RDropLoss(SparseMultilabelCategoricalCrossentropy(), from_logits=True)
+    yield lambda y, i, s, steps: r_drop(i, s)
+    yield lambda y, i, s, steps: repeat_pairs({"scores": s})["scores"]
+    metric = MultilabelF1Score("samples", missing_label=-1)
+    yield lambda y, i, s, steps: metric(y, s)
+    for layer in (AttentionPooling(), TextCNNHead(3), FineGrainedSoftmaxHead(2, (2, 3))):
+        layer.build((None, None, 5))
+        yield lambda y, i, s, steps, layer=layer: layer(steps)
+    for layer in (LabelThresholds(), ScoreCalibration()):
+        layer.build((None, 5))
+        yield lambda y, i, s, steps, layer=layer: layer(s)
+
+
+@tensorflow_only
+@pytest.mark.parametrize("several", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_autograph_reads_everything_in_a_function_of_the_users(several):
+    """What it cannot convert, TensorFlow warns of where the user sees it."""
+    import tensorflow as tf
+
+    shapes = [(None, 5), (None, 2), (None, 5), (None, None, 5)]
+    dtypes = ["int32", "int32", "float32", "float32"]
+    signature = [tf.TensorSpec(*each) for each in zip(shapes, dtypes, strict=True)]
+    data = LABELS, INDICES, RNG.normal(size=(4, 5)), RNG.normal(size=(4, 3, 5))
+    data = [tf.cast(each, dtype) for each, dtype in zip(data, dtypes, strict=True)]
+    handler = Messages()
+    tf.get_logger().addHandler(handler)
+    try:
+        for function in list(user_functions())[: None if several else 1]:
+            found = tf.function(function, input_signature=signature)(*data)
+            expected = to_numpy(function(*data))
+            np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-4, atol=1e-6)
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert not [message for message in handler.found if "AutoGraph" in message]

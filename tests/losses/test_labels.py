@@ -15,8 +15,10 @@ from backends import (
     tensorflow_only,
     to_numpy,
 )
+from keras_mlc.layers import LabelThresholds, ScoreCalibration
 from keras_mlc.losses import (
     AsymmetricLoss,
+    GradientPenaltyLoss,
     MultilabelCategoricalCrossentropy,
     RDropLoss,
     SparseMultilabelCategoricalCrossentropy,
@@ -24,6 +26,7 @@ from keras_mlc.losses import (
     multilabel_categorical_crossentropy,
     sparse_multilabel_categorical_crossentropy,
 )
+from keras_mlc.metrics import MultilabelF1Score
 from losses.loss_checks import sigmoid
 
 RNG = np.random.default_rng(0)
@@ -242,3 +245,102 @@ def test_as_many_indices_as_labels_are_no_dense_labels_where_shapes_are_inferred
     )
     indices = np.array([[0, 2, -1], [2, -1, -1], [1, 0, 2], [-1, -1, -1]])
     model.fit(np.ones((4, 4), "float32"), indices, verbose=0)
+
+
+NO_NUMBERS = {
+    "strings": np.full((4, 5), "home"),
+    "lists of strings": [["home"] * 5] * 4,
+    "names": [["home"], ["home"], ["sport", "home"], ["sport", "home"]],
+    "lists of indices": [[0, 3], [0, 3], [2], [2]],
+    "objects": LABELS.astype(object),
+    "objects that are None": np.where(LABELS, 1, None),
+    "None": None,
+    "dates": np.full((4, 5), "2020-01-01", "datetime64[D]"),
+    "times": np.ones((4, 5), "timedelta64[D]"),
+    "complex": LABELS.astype("complex64"),
+    "sets": [{0}, {0}, {1}, {1}],
+}
+
+
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_labels_that_are_no_numbers_are_refused_by_name(kind):
+    labels = NO_NUMBERS[kind]
+    classes = RDropLoss("sparse_categorical_crossentropy", 1.0, "categorical", True)
+    losses = [*DENSE_LOSSES, *SPARSE_LOSSES, *R_DROP_LOSSES, classes]
+    if BACKEND != "jax":
+        embedding = keras.layers.Embedding(3, 2)
+        embedding.build()
+        penalty = GradientPenaltyLoss("binary_crossentropy", embedding, epsilon=0.0)
+        losses.append(lambda labels, scores: penalty(labels, sigmoid(scores)))
+    metrics = [MultilabelF1Score(), MultilabelF1Score(missing_label=-1)]
+    for function in [*losses, *(metric.update_state for metric in metrics)]:
+        with pytest.raises(ValueError, match=r"`y_true` must hold numbers, in an array.*Received"):
+            function(labels, SCORES)
+    for layer in (LabelThresholds(), ScoreCalibration()):
+        with pytest.raises(TypeError, match=r"`y_true` must be an array of numbers\. Received"):
+            layer.adapt(SCORES, labels)
+    weights = np.full(4, "home")
+    for function in (DENSE_LOSSES[0], MultilabelF1Score().update_state):
+        with pytest.raises(ValueError, match="`sample_weight` must hold numbers"):
+            function(LABELS, SCORES, weights)
+
+
+@tensorflow_only
+def test_strings_in_fit():
+    import tensorflow as tf
+
+    model = model_of_scores(MultilabelCategoricalCrossentropy())
+    data = tf.data.Dataset.from_tensor_slices((X, NO_NUMBERS["strings"])).batch(4)
+    with pytest.raises(ValueError, match=r"`y_true` must hold numbers.*MultiLabelBinarizer"):
+        model.fit(data, verbose=0)
+
+
+def test_dense_labels_are_no_indices():
+    """What is wrong with values from 0 to 1 is said."""
+    for loss in SPARSE_LOSSES:
+        with pytest.raises(ValueError, match=r"label indices from 0 to 4.*no dense labels.*0 to 1"):
+            loss(LABELS, SCORES)
+
+
+@pytest.mark.parametrize("base", [multilabel_categorical_crossentropy, asymmetric_loss])
+def test_labels_that_are_nan_are_no_torn_pair(base):
+    with pytest.raises(ValueError, match=r"`y_true` must lie between 0 and 1.*nan"):
+        RDropLoss(base, from_logits=True)(np.where(LABELS, np.nan, 0.0), SCORES)
+    loss = RDropLoss("mse", from_logits=True)
+    assert np.isnan(to_numpy(loss(np.where(LABELS, np.nan, 0.0), SCORES)))
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="there is no gradient penalty on JAX")
+@pytest.mark.parametrize(
+    ("base", "labels", "outputs", "message"),
+    [
+        ("binary_crossentropy", 2 * LABELS, sigmoid(SCORES), "`y_true` must lie between 0 and 1"),
+        (keras.losses.BinaryCrossentropy(), 2 * LABELS, sigmoid(SCORES), "`y_true` must lie"),
+        ("binary_crossentropy", LABELS, SCORES, "`y_pred` must hold probabilities"),
+        ("sparse_categorical_crossentropy", np.full(4, 5), sigmoid(SCORES), "class indices from 0"),
+    ],
+)
+def test_a_gradient_penalty_looks_at_what_its_base_is_made_for(base, labels, outputs, message):
+    """As `RDropLoss` does; Keras takes both on trust."""
+    embedding = keras.layers.Embedding(3, 2)
+    embedding.build()
+    loss = GradientPenaltyLoss(base, embedding, epsilon=0.0)
+    with pytest.raises(ValueError, match=message):
+        loss(labels, outputs.astype("float32"))
+    of_scores = keras.losses.BinaryCrossentropy(from_logits=True)
+    penalty = GradientPenaltyLoss(of_scores, embedding, epsilon=0.0)
+    close(penalty(LABELS, SCORES), of_scores(LABELS, SCORES), 1e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: RDropLoss(from_logits=value),
+        lambda value: AsymmetricLoss(from_logits=value),
+        lambda value: asymmetric_loss(LABELS, SCORES, from_logits=value),
+    ],
+)
+def test_from_logits_is_a_boolean(make):
+    for value in ("False", "no", None, 2):
+        with pytest.raises(ValueError, match="`from_logits` must be True or False"):
+            make(value)

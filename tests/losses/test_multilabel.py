@@ -21,8 +21,11 @@ from backends import (
     value_and_gradient,
 )
 from keras_mlc.losses import (
+    AsymmetricLoss,
     MultilabelCategoricalCrossentropy,
+    RDropLoss,
     SparseMultilabelCategoricalCrossentropy,
+    asymmetric_loss,
     multilabel_categorical_crossentropy,
     sparse_multilabel_categorical_crossentropy,
 )
@@ -325,3 +328,44 @@ def test_labels_that_would_broadcast_are_refused_when_compiled_code_runs():
     loss = compiled(multilabel_categorical_crossentropy, "graph", [(None, None)] * 2)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must have the shape of `y_pred`"):
         loss(np.zeros((3, 1), "float32"), np.zeros((3, 4), "float32"))
+
+
+def test_labels_that_are_masked_out_cost_nothing():
+    """Scores of minus infinity, or of the lowest number, stand for labels that are impossible."""
+    labels = np.array([[1, 0, 0, 1], [1, 0, 0, 1], [0, 0, 1, 0], [0, 0, 1, 0]])
+    indices, kept = np.array([[0, 3], [0, 3], [2, -1], [2, -1]]), [0, 2, 3]
+    unknown = np.where(np.arange(4) == 2, -1, labels)
+    r_drop = {"reduction": None, "from_logits": True}
+
+    def losses(columns, sparse):
+        y, known = labels[:, columns], unknown[:, columns]
+        yield lambda s: multilabel_categorical_crossentropy(y, s)
+        yield lambda s: multilabel_categorical_crossentropy(y.astype("float32"), s)
+        yield lambda s: multilabel_categorical_crossentropy(y == 1, s)
+        yield lambda s: multilabel_categorical_crossentropy(known, s, -1)
+        yield lambda s: multilabel_categorical_crossentropy(known.astype("float32"), s, -1)
+        yield lambda s: sparse_multilabel_categorical_crossentropy(sparse, s)
+        yield lambda s: asymmetric_loss(y, s, from_logits=True)
+        yield lambda s: asymmetric_loss(y, s, 0.0, 0.0, 0.0, True)
+        yield lambda s: asymmetric_loss(known, s, from_logits=True, missing_label=-1)
+        yield lambda s: RDropLoss(multilabel_categorical_crossentropy, **r_drop)(y, s)
+        yield lambda s: RDropLoss(AsymmetricLoss(from_logits=True), **r_drop)(y, s)
+
+    def values_and_gradients(columns, sparse):
+        each = list(losses(columns, sparse))
+        values = compiled(lambda s: ops.stack([loss(s) for loss in each]), FASTEST_MODE)
+        slopes = compiled(
+            lambda s: ops.stack([gradients(loss, [s])[0] for loss in each]), FASTEST_MODE
+        )
+        return lambda s: (to_numpy(values(s)), to_numpy(slopes(s)))
+
+    scores, compute = SCORES.astype("float32"), values_and_gradients(range(4), indices)
+    fewer = np.where(indices > 1, indices - 1, indices)
+    value, gradient = values_and_gradients(kept, fewer)(scores[:, kept])
+    for fill in [-np.inf, np.finfo("float32").min, -65504.0]:
+        filled = scores.copy()
+        filled[:, 1] = fill
+        actual, slopes = compute(filled)
+        np.testing.assert_allclose(actual, value, rtol=1e-5)
+        np.testing.assert_allclose(slopes[..., kept], gradient, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(slopes[..., 1], 0)

@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from backends import BACKEND, MODES, to_numpy
-from keras_mlc._validation import seen
+from keras_mlc._labels import concrete_value
 from keras_mlc.training import FreeLBTrainer, VATTrainer
 
 TOKENS = np.random.default_rng(0).integers(1, 20, (4, 5))
@@ -81,7 +81,7 @@ class Spy(keras.Model):
 
     def call(self, inputs):
         vectors = self.tokens(inputs)
-        if (found := seen(ops.stop_gradient(vectors))) is not None:
+        if (found := concrete_value(ops.stop_gradient(vectors))) is not None:
             self.seen.append(np.array(found))
         weights = ops.cast(ops.expand_dims(ops.not_equal(inputs, 0), -1), vectors.dtype)
         return self.scores(ops.sum(vectors * weights, 1) / ops.sum(weights, 1))
