@@ -30,8 +30,7 @@ def numbers_of(name: str, values: Any, hint: str = "") -> Tensor:
     if dtype in ("object", "string") or dtype.startswith("complex"):
         raise ValueError(
             f"`{name}` must hold numbers, in an array or a tensor. Received: "
-            f"{reprlib.repr(values)}, of type {type(values).__name__} and dtype "
-            f"{getattr(values, 'dtype', None)}.{hint}"
+            f"{reprlib.repr(values)} of type {type(values).__name__}.{hint}"
         ) from cause
     return tensor
 
@@ -202,33 +201,38 @@ def _settled(tensor: Tensor, is_valid: Tensor, message: str, clean: Any) -> Tens
     return clean(tensor) if clean else ops.where(is_valid, tensor, ops.zeros_like(tensor))
 
 
-def known_labels(y_true: Tensor, missing_label: float | None, mask: Tensor = None) -> Tensor | None:
-    """Return which labels are known and not masked, or None where all are."""
-    known = None
-    if mask is not None:
-        mask = ops.expand_dims(ops.cast(mask, "bool"), -1)
-        known = ops.logical_and(mask, ops.ones_like(y_true, dtype="bool"))
-    if missing_label is not None:  # An unsigned dtype may not hold it.
-        present = ops.not_equal(ops.cast(y_true, "float32"), missing_label)
-        known = present if known is None else ops.logical_and(known, present)
-    return known
-
-
 def check_labels(
     check: Check,
     y_true: Tensor,
-    hint: str = "",
     missing_label: float | None = None,
-    known: Tensor | None = None,
-) -> Tensor:
-    """Return labels, which must lie in [0, 1] where they are known, and are 0 elsewhere."""
+    hint: str = "",
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return labels, which must lie in [0, 1], with 0 where they are unknown, and which are known.
+
+    Args:
+        check: What to check by.
+        y_true: Labels, shape `(..., num_labels)`.
+        missing_label: The value of labels that are unknown, if there are such.
+        hint: How to mend labels, where none is unknown.
+        mask: Which rows count, shape `(...)`.
+
+    Returns:
+        The labels, and a boolean tensor of those that are known and not masked, or None for all.
+    """
+    known, complaint = None, "`y_true` must lie between 0 and 1"
+    if mask is not None:
+        known = ops.broadcast_to(ops.expand_dims(mask, -1), ops.shape(y_true))
+    if missing_label is not None:  # An unsigned dtype may not hold it.
+        complaint, hint = f"{complaint}, or be `missing_label={missing_label}`", ""
+        present = ops.not_equal(ops.cast(y_true, "float32"), missing_label)
+        known = present if known is None else ops.logical_and(known, present)
     if keras.backend.standardize_dtype(y_true.dtype) == "bool":
-        return y_true
+        return y_true, known
     if known is not None:
         y_true = ops.where(known, y_true, ops.zeros_like(y_true))
-    missing = "" if missing_label is None else f", or be `missing_label={missing_label}`"
-    complaint = f"`y_true` must lie between 0 and 1{missing}."
-    return check(y_true, complaint, _are_labels, hint=hint, clean=_between_0_and_1)
+    complaint += "."
+    return check(y_true, complaint, _are_labels, hint=hint, clean=_between_0_and_1), known
 
 
 def check_probabilities(check: Check, y_pred: Tensor) -> Tensor:

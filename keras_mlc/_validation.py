@@ -32,9 +32,12 @@ def number(
     if each and all(_is_number(one, is_integer) and low <= one < high for one in each):
         made = tuple(map(kind, each))
         return made if is_sequence else made[0]
-    expected = "an integer" if is_integer else "a finite number"
-    expected += f", {low} or more" if low > -math.inf else ""
-    expected += f" and below {high}" if high < math.inf else ""
+    if is_integer:
+        expected = "a positive integer" if low == 1 else f"an integer, {low} or more"
+    elif high < math.inf:
+        expected = f"a number in [{low}, {high})"
+    else:
+        expected = "a finite number" + (f", {low} or more" if low > -math.inf else "")
     expected += ", or a list or tuple of them" if several else ""
     raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
 
@@ -89,8 +92,9 @@ def weights_of_labels(label_weights: Any) -> np.ndarray | None:
         weights = np.zeros(())
     if weights.ndim != 1 or not weights.size or not (np.isfinite(weights) & (weights > 0)).all():
         raise ValueError(
-            "`label_weights` must be None or positive finite numbers, one a label. Labels that "
-            f"are to count nothing are a `missing_label`. Received: label_weights={value!r}"
+            "`label_weights` must be None or positive finite numbers, one a label. Received: "
+            f"label_weights={value!r}. A label that must not count is unknown: see the "
+            "`missing_label` of `MultilabelCategoricalCrossentropy`."
         )
     return weights
 

@@ -18,7 +18,6 @@ from keras_mlc._labels import (
     check_labels,
     dense_labels,
     floating,
-    known_labels,
     numbers_of,
     same_shape,
     value_on_host,
@@ -131,9 +130,8 @@ class MultilabelF1Score(keras.metrics.Metric):
             if mask is not None:  # What a mask hides may be NaN.
                 weight = ops.where(mask, weight, ops.zeros_like(weight))
             weight = ops.reshape(weight, (-1, 1))
-        check, known = Check(), known_labels(labels, self.missing_label, mask)
-        hint = UNKNOWN if self.missing_label is None else ""
-        labels = check_labels(check, labels, hint, self.missing_label, known)
+        check = Check()
+        labels, known = check_labels(check, labels, self.missing_label, UNKNOWN, mask)
         if self.num_labels is None:  # No state is created before labels are seen to be valid.
             self._start(scores.shape[-1])
         columns = (-1, scores.shape[-1])

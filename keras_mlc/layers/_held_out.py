@@ -89,9 +89,9 @@ def _array(name: str, values: Any) -> np.ndarray:
         array = np.array(None)
     if array.dtype.kind in "OSUTMmc":
         raise TypeError(
-            f"`{name}` must be an array of numbers. Received: {reprlib.repr(original)}, of type "
-            f"{type(original).__name__} and dtype {getattr(original, 'dtype', None)}. Scores of a "
-            "dataset are what `model.predict(dataset)` returns."
+            f"`{name}` must be an array of numbers. Received: {reprlib.repr(original)} of type "
+            f"{type(original).__name__}. Scores of a dataset are what `model.predict(dataset)` "
+            "returns."
         )
     return array
 
@@ -123,5 +123,4 @@ def _check_scores(scores: np.ndarray) -> None:
 
 def _check_labels(labels: np.ndarray, missing_label: float | None) -> None:
     known = labels if missing_label is None else labels[labels != missing_label]
-    hint = UNKNOWN if missing_label is None else ""
-    check_labels(Check(), known, hint, missing_label)
+    check_labels(Check(), known, hint=UNKNOWN if missing_label is None else "")

@@ -18,9 +18,8 @@ def warn_of_activation(y_pred: Tensor, loss: str) -> bool:
     if made_by is None:
         return False
     warnings.warn(
-        f"`{loss}` takes unactivated scores, but `y_pred` comes out of a {made_by}, so that "
-        "scores below 0, which stand for labels that are not predicted, cannot occur. Give the "
-        "last layer of the model no activation.",
+        f"`{loss}` takes unactivated scores here, but `y_pred` comes out of a {made_by}, whose "
+        "values are never negative. Give the last layer of the model no activation.",
         stacklevel=3,
     )
     return True

@@ -78,15 +78,14 @@ def settings_of(base: Any) -> dict[str, Any]:
     return dict(getattr(base, "keywords", {}))
 
 
-def checked_labels(
-    check: Check, function: Any, settings: dict[str, Any], y_true: Tensor, y_pred: Tensor
-) -> Tensor:
-    """Return labels that are what the function of a base loss, with its settings, is made for."""
+def checked_labels(check: Check, base: Any, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Return labels that are what a base loss is made for."""
+    function = function_of(base)
     if function in DENSE:
         y_true = same_shape(y_true, y_pred)
     if function in PROBABILITIES:
-        y_true = check_labels(check, y_true)
+        y_true, _ = check_labels(check, y_true)
     is_sparse = function is keras.losses.sparse_categorical_crossentropy
-    if is_sparse and settings.get("ignore_class") is None:
+    if is_sparse and settings_of(base).get("ignore_class") is None:
         y_true = check_classes(check, y_true, ops.shape(y_pred)[-1])
     return y_true

@@ -20,7 +20,7 @@ def divergence_of(p: Tensor, q: Tensor, divergence: str, from_logits: bool) -> T
     (p, log_p), (q, log_q) = (_distribution(each, divergence, from_logits) for each in (p, q))
     values = p * (log_p - log_q)
     if divergence == "bernoulli":  # These are log-odds: log p = log_p - softplus(log_p).
-        values += ops.softplus(log_q) - ops.softplus(log_p)
+        values = values + ops.softplus(log_q) - ops.softplus(log_p)
     return ops.sum(values, axis=-1)
 
 

@@ -11,7 +11,6 @@ from keras_mlc._labels import (
     check_labels,
     check_probabilities,
     dense_labels,
-    known_labels,
     same_shape,
     scores_of_labels,
 )
@@ -105,10 +104,10 @@ def _values(
 ) -> Tensor:
     y_true, y_pred = dense_labels(y_true), scores_of_labels(y_pred)
     y_true = same_shape(y_true, y_pred)
-    check, known = Check(), known_labels(y_true, missing_label)
-    hint = UNKNOWN if missing_label is None else ""
-    targets = check_labels(check, y_true, hint, missing_label, known)
+    check = Check()
+    targets, known = check_labels(check, y_true, missing_label, UNKNOWN)
     targets = ops.cast(targets, y_pred.dtype)
+    others = (1.0 if known is None else ops.cast(known, y_pred.dtype)) - targets
     if from_logits:
         y_pred = finite(y_pred)  # An infinite loss would have no product with 0.
         p, log_p, log_not_p = ops.sigmoid(y_pred), -ops.softplus(-y_pred), -ops.softplus(y_pred)
@@ -125,9 +124,7 @@ def _values(
         negative = -log_not_p
         if gamma_negative:
             negative = ops.exp(gamma_negative * log_p) * negative
-    others = (1.0 if known is None else ops.cast(known, y_pred.dtype)) - targets
-    values = targets * positive + others * negative
-    return check.mark(ops.sum(values, axis=-1))
+    return check.mark(ops.sum(targets * positive + others * negative, axis=-1))
 
 
 def _clipped(p: Tensor, log_not_p: Tensor, gamma: float, clip: float) -> Tensor:

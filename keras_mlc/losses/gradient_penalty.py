@@ -173,14 +173,15 @@ def _base_value(
     """Return the base loss, where Keras would let labels and weights of other shapes broadcast."""
     if type(base).__call__ is not keras.losses.Loss.__call__:
         return base(y_true, y_pred, sample_weight)
-    function, settings = bases.function_of(getattr(base, "function", base)), bases.settings_of(base)
-    is_dense, check = function in bases.DENSE, Check()
+    wrapped = getattr(base, "function", base)
+    check, function = Check(), bases.function_of(wrapped)
+    is_dense = function in bases.DENSE
     labels = ops.cast(dense_labels(y_true, indices=not is_dense), base.dtype)
     outputs = ops.convert_to_tensor(y_pred, dtype=base.dtype)
     if is_dense:
         labels, outputs = _same_rank(labels, outputs)
-    labels = bases.checked_labels(check, function, settings, labels, outputs)
-    if function in bases.BERNOULLI and not settings.get("from_logits"):
+    labels = bases.checked_labels(check, wrapped, labels, outputs)
+    if function in bases.BERNOULLI and not bases.settings_of(wrapped).get("from_logits"):
         outputs = check_probabilities(check, outputs)
     rows = check.mark(base.call(labels, outputs))
     return reduced(rows, y_pred, sample_weight, base.reduction, base.name, base.dtype)

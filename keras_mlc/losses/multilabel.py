@@ -12,7 +12,6 @@ from keras_mlc._labels import (
     check_labels,
     dense_labels,
     is_float,
-    known_labels,
     same_shape,
     scores_of_labels,
 )
@@ -92,10 +91,9 @@ def _values(
     y_true, y_pred = dense_labels(y_true), scores_of_labels(y_pred, label_weights)
     y_true = same_shape(y_true, y_pred)
     is_soft = is_float(y_true)
-    check, known = Check(), known_labels(y_true, missing_label)
-    hint = " Label indices go to `sparse_multilabel_categorical_crossentropy`."
-    hint = hint if missing_label is not None else UNKNOWN + hint
-    targets = check_labels(check, y_true, hint, missing_label, known)
+    check = Check()
+    hint = f"{UNKNOWN} Label indices go to `sparse_multilabel_categorical_crossentropy`."
+    targets, known = check_labels(check, y_true, missing_label, hint)
     if is_soft:  # A logarithm of 0 and an infinite score would have no sum.
         y_pred = finite(y_pred)
     weights = log_weights(label_weights, y_pred.dtype)
@@ -106,8 +104,8 @@ def _values(
     # as factors, and a weight of 0 cannot meet an infinite exponential.
     if is_soft:
         targets = ops.cast(targets, y_pred.dtype)
-        below += ops.log((1.0 if known is None else ops.cast(known, y_pred.dtype)) - targets)
-        above += ops.log(targets)
+        others = (1.0 if known is None else ops.cast(known, y_pred.dtype)) - targets
+        below, above = below + ops.log(others), above + ops.log(targets)
     else:
         is_target = ops.cast(targets, "bool")
         is_other = ops.logical_not(is_target)

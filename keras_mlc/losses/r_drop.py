@@ -132,9 +132,8 @@ class RDropLoss(RowLoss):
         )
         base = _resolve(loss, self.from_logits)
         self.loss = loss if isinstance(loss, str) else base
-        self._function = bases.function_of(base)
+        self._base, self._function = base, bases.function_of(base)
         self._row_values = _row_values(base, self._function, self.from_logits, self.divergence)
-        self._settings = bases.settings_of(base)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each row."""
@@ -143,7 +142,7 @@ class RDropLoss(RowLoss):
         if y_pred.shape[-1:] == (1,) and len(y_true.shape) == len(y_pred.shape) - 1:
             y_true = ops.expand_dims(y_true, axis=-1)
         check = Check()
-        y_true = bases.checked_labels(check, self._function, self._settings, y_true, y_pred)
+        y_true = bases.checked_labels(check, self._base, y_true, y_pred)
         y_true, y_pred = _check_pairs(check, y_true, y_pred)
         if not self.from_logits and self._function is not asymmetric_loss:
             y_pred = check_probabilities(check, y_pred)

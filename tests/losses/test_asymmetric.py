@@ -150,7 +150,7 @@ def test_bad_arguments():
     for arguments, message in (
         ({"gamma_negative": -1}, "`gamma_negative` must be a finite number, 0 or more.*-1"),
         ({"gamma_positive": float("nan")}, "`gamma_positive`.*nan"),
-        ({"clip": 1.0}, r"`clip` must be a finite number, 0 or more and below 1\..*1\.0"),
+        ({"clip": 1.0}, r"`clip` must be a number in \[0, 1\).*1\.0"),
         ({"clip": -0.1}, "`clip`.*-0.1"),
         ({"missing_label": 0.5}, r"`missing_label`.*outside \[0, 1\].*0\.5"),
         ({"missing_label": float("nan")}, "`missing_label`.*nan"),

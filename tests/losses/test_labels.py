@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -328,8 +330,10 @@ def test_a_gradient_penalty_looks_at_what_its_base_is_made_for(base, labels, out
     with pytest.raises(ValueError, match=message):
         loss(labels, outputs.astype("float32"))
     of_scores = keras.losses.BinaryCrossentropy(from_logits=True)
-    penalty = GradientPenaltyLoss(of_scores, embedding, epsilon=0.0)
-    close(penalty(LABELS, SCORES), of_scores(LABELS, SCORES), 1e-5)
+    by_function = functools.partial(keras.losses.binary_crossentropy, from_logits=True)
+    for base in (of_scores, by_function):
+        penalty = GradientPenaltyLoss(base, embedding, epsilon=0.0)
+        close(penalty(LABELS, SCORES), of_scores(LABELS, SCORES), 1e-5)
 
 
 @pytest.mark.parametrize(
