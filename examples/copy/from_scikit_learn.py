@@ -31,7 +31,7 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("rows", help="a CSV file with text and labels")
 parser.add_argument("folder", type=Path, help="of the model")
 parser.add_argument("--separator", required=True, help="a character; ',' stands for '，' as well")
-parser.add_argument("--characters", action="store_true", help="and their pairs in place of words")
+parser.add_argument("--characters", action="store_true", help="in place of words")
 parser.add_argument("--encoder", default="bert_base_en_uncased", help="a preset or a folder")
 for name, default in {"length": 128, "epochs": 3, "learning-rate": 5e-5}.items():
     parser.add_argument(f"--{name}", type=type(default), default=default)
@@ -56,8 +56,8 @@ except (OSError, TypeError, KeyError, ValueError) as error:
 texts, test_texts, y, y_test = split
 report = {"target_names": binarizer.classes_, "zero_division": 0}
 
-terms = {"analyzer": "char", "ngram_range": (1, 2)} if options.characters else {}
-vectorizer = TfidfVectorizer(sublinear_tf=True, **terms)
+analyzer = "char" if options.characters else "word"
+vectorizer = TfidfVectorizer(sublinear_tf=True, analyzer=analyzer, ngram_range=(1, 2))  # and pairs
 pipeline = make_pipeline(vectorizer, OneVsRestClassifier(LinearSVC()))
 thresholds = keras_mlc.LabelThresholds(shrinkage=20)
 thresholds.adapt(cross_val_predict(pipeline, texts, y, method="decision_function"), y)
