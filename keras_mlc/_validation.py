@@ -26,9 +26,9 @@ def number(
         several: Whether `value` may be a sequence of such numbers, which becomes a tuple.
         is_integer: Whether `value` must be an integer, which becomes an `int`.
     """
-    array = value.tolist() if isinstance(value, np.ndarray) else value
+    array = value.tolist() if several and isinstance(value, np.ndarray) else value
     is_sequence = several and isinstance(array, (list, tuple, range))
-    each, kind = (array if is_sequence else [value]), (int if is_integer else float)
+    each, kind = (array if is_sequence else [array]), (int if is_integer else float)
     if each and all(_is_number(one, is_integer) and low <= one < high for one in each):
         made = tuple(map(kind, each))
         return made if is_sequence else made[0]
