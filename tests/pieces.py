@@ -54,7 +54,7 @@ def attention(activation=None):
 class FixedVAT(VATTrainer):
     """Looks in a fixed direction first: backends draw other random numbers."""
 
-    def _noise(self, norm, values, length):
+    def _noise(self, norm, values, length, takes_part):
         # of the features alone, so that it is the same however a batch is split
         shape, count = ops.shape(norm.lookups.shifts[0]), norm.lookups.shifts[0].shape[-1]
         drawn = ops.broadcast_to(ops.sin(ops.arange(count, dtype="float32")), shape)

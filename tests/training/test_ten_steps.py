@@ -235,7 +235,7 @@ pytestmark = pytest.mark.slow
 def with_fixed_noise(trainer):
     """Let a trainer start from the same direction on every backend."""
 
-    def draw(norm, values, length):
+    def draw(norm, values, length, takes_part):
         return norm.scaled(norm.rows(list(map(ops.convert_to_tensor, NOISE))), length), {}
 
     vars(trainer)["_noise"] = draw
