@@ -90,9 +90,11 @@ def pieces():
     yield "penalty", GradientPenaltyTrainer(attention(), "tokens"), multilabel, TARGETS
 
 
-def train(name, model, loss, targets, jit_compile=keras.backend.backend() == "tensorflow"):
+def train(name, model, loss, targets, jit_compile=None):
     """Return the model's weights after 20 steps."""
     data = repeat_pairs((TOKENS, targets)) if name == "r_drop" else (TOKENS, targets)
+    if jit_compile is None:
+        jit_compile = keras.backend.backend() == "tensorflow"
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, jit_compile=jit_compile or "auto")
     model.fit(*data, batch_size=len(data[0]) // STEPS, shuffle=False, verbose=0)
     return {f"{name}/{number}": weight for number, weight in enumerate(model.get_weights())}
